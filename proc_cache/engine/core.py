@@ -1,0 +1,223 @@
+"""The engine: listener, tree, caches and statistics in one place; every command asks it.
+
+One thread, one loop: subscribe, scan /proc, then apply what queued up in between, so that nothing falls
+through. It draws nothing. A loss is counted, and repaired by another scan once the queue is empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import query
+from ..errors import MalformedMessageError, ProcessHiddenError
+from ..kernel import clocks
+from ..kernel.netlink import ProcConnector
+from ..kernel.procfs import ProcReader
+from ..kernel.wire import decode
+from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
+from .cache import PidTree, ProcCache, new_user_names
+from .losses import SEQ_MASK, LossLedger
+from .stats import CacheStats, Stats
+from .table import ProcessTable
+from .view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from ..events import Event
+    from ..kernel.procfs import Sighting
+    from ..process import Node
+
+    Observer = Callable[[Event, Node], None]
+
+BATCH = 512  # datagrams received before timers and callers get their turn
+
+
+class Engine:
+    """Knows which processes there are and were. Use it as a context manager, or call `close()`.
+
+    `observer` is called with every event that was about a process, right after it was applied, with the
+    process as it is then; it must be quick, for the kernel's queue is waiting.
+    """
+
+    def __init__(
+        self,
+        params: CacheParams | None = None,
+        *,
+        reader: ProcReader | None = None,
+        timer: Callable[[], int] = clocks.boottime_ns,
+    ) -> None:
+        self.reader = reader or ProcReader()
+        self.table = ProcessTable(params or CacheParams(PID_TREE_CAP, PID_TREE_TTL_SECS), timer)
+        users, self._user_cache = new_user_names(timer)
+        self.tree = PidTree(self.table, self.reader)
+        self.cache = ProcCache(self.table, users)
+        self.ledger = LossLedger()
+        self.view = View(self.table, self.reader, users, self.ledger)
+        self.observer: Observer | None = None
+        self._process_tree = self.tree.process_tree
+        self._connector: ProcConnector | None = None
+        self._messages = self._malformed = self._scans = 0
+        self._needs_scan = False
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def start(self, connector: ProcConnector | None = None) -> None:
+        """Listen, scan, and apply what came in between. Raises ConnectorUnavailableError."""
+        self._connector = connector or ProcConnector.open()
+        self.scan()
+        self.pump(0)
+
+    def close(self) -> None:
+        """Stop listening. What is known stays and can be asked."""
+        if self._connector is not None:
+            self._connector.close()
+            self._connector = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Give the connector's descriptor, for a loop of one's own around `pump(0)`."""
+        assert self._connector is not None
+        return self._connector.fileno()
+
+    # --- input ------------------------------------------------------------------------------------------
+
+    def pump(self, timeout_s: float) -> bool:
+        """Apply the messages that are there, waiting at most so long for one; false where none came."""
+        connector = self._connector
+        assert connector is not None
+        received = self._receive_batch(connector)
+        if not received and timeout_s and connector.wait(timeout_s):
+            received = self._receive_batch(connector)
+        with self.table.lock:
+            self.table.expire()
+        # A loss is repaired once the queue has been emptied: the scan itself takes time to read.
+        if self._needs_scan and received < BATCH:
+            self._needs_scan = False
+            self.scan()
+        return bool(received)
+
+    def _receive_batch(self, connector: ProcConnector) -> int:
+        """Receive and apply until nothing is waiting, BATCH at most; returns how many times."""
+        self._process_tree.to_boottime_ns = clocks.monotonic_to_boottime_ns()
+        receive, apply = connector.receive, self._apply
+        with self.table.lock:
+            for count in range(BATCH):
+                datagram = receive()
+                if datagram:
+                    apply(datagram)
+                elif datagram is None:
+                    self.ledger.overrun()
+                    self._needs_scan = True
+                else:
+                    return count
+        return BATCH
+
+    def apply(self, data: bytes) -> bool:
+        """Apply the messages of one datagram; true where one of them was about a process."""
+        with self.table.lock:
+            return self._apply(data)
+
+    def _apply(self, data: bytes) -> bool:
+        try:
+            events = decode(data)
+        except MalformedMessageError as error:
+            self._malformed += 1
+            events = list(error.events)
+        is_applied = False
+        last, handlers = self.ledger.last, self._process_tree.handlers
+        for event in events:
+            self._messages += 1
+            before = last.get(event.cpu)
+            if before is None or event.seq != before.seq + 1 & SEQ_MASK:
+                self._note_gap(event)
+            last[event.cpu] = event
+            handler = handlers.get(event.__class__)
+            if handler is not None:
+                node = handler(event)
+                if node is not None:
+                    is_applied = True
+                    if self.observer is not None:
+                        self.observer(event, node)
+        return is_applied
+
+    def _note_gap(self, event: Event) -> None:
+        if self.ledger.gap(event, self._process_tree.to_boottime_ns):
+            self._needs_scan = True
+
+    def scan(self) -> list[Node]:
+        """Read every process that /proc shows into the tree; returns them."""
+        began_ns = self.table.timer()
+        sightings = list(self._sightings())
+        # Where PID 1 is not shown, /proc hides processes from this user: absence proves nothing.
+        is_whole = any(sighting.stat.pid == 1 for sighting in sightings)
+        with self.table.lock:
+            self._scans += 1
+            return self._process_tree.scan(sightings, began_ns, is_whole=is_whole)
+
+    def _sightings(self) -> Iterator[Sighting]:
+        for pid in self.reader.pids():
+            try:
+                sighting = self.reader.see(pid, with_tids=True)
+            except ProcessHiddenError:
+                continue
+            if sighting is not None:
+                yield sighting
+
+    # --- questions --------------------------------------------------------------------------------------
+
+    def chain(self, pid: int) -> query.Chain:
+        """Give the ancestry of a process."""
+        with self.table.lock:
+            return query.chain(self.view, pid)
+
+    def descent(self, pid: int, cmd: str, *, is_strict: bool = False) -> query.Descent:
+        """Tell whether `pid`, or an ancestor of it, is named `cmd`."""
+        with self.table.lock:
+            return query.descent(self.view, pid, cmd, is_strict=is_strict)
+
+    def stats(self) -> Stats:
+        """Freeze the counters."""
+        with self.table.lock:
+            return self._freeze_stats()
+
+    def _freeze_stats(self) -> Stats:
+        table, users, view = self.table, self._user_cache, self.view
+        alive = sum(1 for node in table.newest.values() if not node.exit_ns)
+        capacity = table.params.capacity
+        caches = (
+            CacheStats(
+                "processes", alive + table.dead, capacity, view.hits, view.misses, table.expired, table.evicted
+            ),
+            CacheStats(
+                "users", len(users), int(users.maxsize), users.hits, users.misses, users.expired, users.evicted
+            ),
+        )
+        tree = self._process_tree
+        return Stats(
+            messages=self._messages,
+            malformed=self._malformed,
+            forks=tree.forks,
+            execs=tree.execs,
+            exits=tree.exits,
+            unread=tree.unread,
+            fallbacks=view.fallbacks,
+            lost=self.ledger.lost,
+            lost_is_exact=self.ledger.is_exact,
+            overruns=self.ledger.overruns,
+            scans=self._scans,
+            alive=alive,
+            dead=table.dead,
+            oldest_exit_ns=table.oldest_exit_ns(),
+            receive_buffer_bytes=self._connector.receive_buffer_bytes if self._connector else 0,
+            caches=caches,
+        )

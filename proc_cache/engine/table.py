@@ -1,0 +1,216 @@
+"""Every process that is known, and which of the dead are kept.
+
+Theory of retention. The living are never evicted. A process that exits joins the end of one queue; its age
+counts from there. What stands at the front longer than `ttl_secs`, or beyond `capacity`, leaves it:
+
+  - with no retained child it is evicted, and its parent has one child less;
+  - with retained children it is *held*, so that every chain that can be started can be finished, and it goes
+    with the last of them.
+
+One shape would grow without bound like this: a ladder of processes of which each forks and dies, for all its
+dead rungs are ancestors of the living tip. When the held ones take most of the capacity, the middle of every
+long run of only children is left out, and the rung below the gap says how many generations it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from ..kernel.clocks import boottime_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..process import CacheParams, Node
+
+LADDER_ENDS = 32  # rungs kept at each end of a ladder; fewer where the capacity is small
+
+
+class NothingToEvictError(LookupError):
+    """All that is left is alive, or an ancestor of what is kept."""
+
+
+class ProcessTable:
+    """PID -> the newest process known to have had it; older owners hang off `Node.previous`.
+
+    `timer` gives CLOCK_BOOTTIME in nanoseconds. Take `lock` around every use; looking changes nothing.
+    """
+
+    def __init__(self, params: CacheParams, timer: Callable[[], int] = boottime_ns) -> None:
+        if params.capacity < 0 or params.ttl_secs < 0:
+            raise ValueError("capacity and ttl_secs cannot be negative")
+        self.params = params
+        self.timer = timer
+        self.lock = RLock()
+        self.newest: dict[int, Node] = {}
+        self.expired = 0  # removed for age
+        self.evicted = 0  # removed for room
+        self.dead = 0  # retained processes that have exited
+        self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
+        self._queue: deque[Node] = deque()  # the dead that are not held, in the order of their exits
+        self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
+        self._shorten_step = max(params.capacity // 4, 4 * self._ladder_ends)
+        self._shorten_beyond = params.capacity // 2 + self._shorten_step
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    def owners(self, pid: int) -> Iterator[Node]:
+        """Give the retained processes that had this pid, newest first."""
+        node = self.newest.get(pid)
+        while node is not None:
+            yield node
+            node = node.previous
+
+    def nodes(self) -> Iterator[Node]:
+        """Give every retained process, former owners of a pid included."""
+        for pid in self.newest:
+            yield from self.owners(pid)
+
+    def oldest_exit_ns(self) -> int:
+        """When the one dead for longest exited, 0 where none is kept (held ones aside)."""
+        return self._queue[0].exit_ns if self._queue else 0
+
+    # --- coming -----------------------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """Make `node` the newest owner of its pid and a child of its parent."""
+        node.previous = self.newest.get(node.pid)
+        self.newest[node.pid] = node
+        if node.parent is not None:
+            node.parent.children += 1
+
+    def relink(self, node: Node, parent: Node | None) -> None:
+        """Put a node under the parent that it was really born of."""
+        if parent is not None:
+            parent.children += 1
+        former, node.parent = node.parent, parent
+        if former is not None:
+            self._drop_child(former)
+
+    # --- going ------------------------------------------------------------------------------------------
+
+    def retire(self, node: Node, exit_ns: int, status: int | None) -> None:
+        """Mark the end of a process; from now on it can be evicted.
+
+        Where its Exit event was not seen, `status` is None and `exit_ns` is when its end was noticed.
+        """
+        node.exit_ns = exit_ns
+        node.exit_status = status
+        self._queue.append(node)
+        self.dead += 1
+        if self.dead > self.params.capacity:
+            self._make_room()
+
+    def revive(self, node: Node) -> None:
+        """Take back an end that was none (its thread went on, or the exit was another owner's)."""
+        node.exit_ns = 0
+        node.exit_status = None
+        self.dead -= 1
+        if node.held:
+            node.held = False
+        else:
+            self._queue.remove(node)  # linear, and rare: see who calls
+
+    def forget(self, node: Node) -> None:
+        """Remove a process by hand, dead or alive; its children lose their parent."""
+        if node.exit_ns and not node.held:
+            self._queue.remove(node)
+        for other in self.nodes():
+            if other.parent is node:
+                other.parent = None
+                node.children -= 1
+        self._evict(node)
+
+    def evict_oldest(self) -> Node:
+        """Evict the process that has been dead for longest and has no retained child."""
+        while self._queue:
+            node = self._queue[0]
+            removed = self._release_oldest()
+            self.evicted += removed
+            if removed:
+                return node
+        raise NothingToEvictError
+
+    def expire(self) -> int:
+        """Remove what has been dead for longer than the ttl; returns how many."""
+        if not self._queue:
+            return 0
+        oldest_ns = self.timer() - self._ttl_ns
+        removed = 0
+        while self._queue and self._queue[0].exit_ns < oldest_ns:
+            removed += self._release_oldest()
+        self.expired += removed
+        return removed
+
+    def _make_room(self) -> None:
+        queue = self._queue
+        while queue and self.dead > self.params.capacity:
+            self.evicted += self._release_oldest()
+            if self.dead - len(queue) > self._shorten_beyond:
+                self._shorten_ladders()
+
+    def _release_oldest(self) -> int:
+        """Let the one dead for longest leave the queue: evicted, or held by a child; returns how many went."""
+        node = self._queue.popleft()
+        if node.children:
+            node.held = True
+            return 0
+        return self._evict(node)
+
+    def _evict(self, node: Node) -> int:
+        """Take a node out, and the held ancestors that only it kept; returns how many went."""
+        if node.exit_ns:
+            self.dead -= 1
+        newest = self.newest
+        owner = newest[node.pid]
+        if owner is node:
+            if node.previous is None:
+                del newest[node.pid]
+            else:
+                newest[node.pid] = node.previous
+        else:
+            while owner.previous is not node:
+                owner = owner.previous  # type: ignore[assignment]  # the node is one of them
+            owner.previous = node.previous
+        return 1 if node.parent is None else 1 + self._drop_child(node.parent)
+
+    def _drop_child(self, parent: Node) -> int:
+        """Count one child less; where that was what held ancestors, they go; returns how many went."""
+        parent.children -= 1
+        removed = 0
+        while parent.held and not parent.children:
+            grandparent, parent.parent = parent.parent, None
+            removed += self._evict(parent)
+            if grandparent is None:
+                break
+            parent = grandparent
+            parent.children -= 1
+        return removed
+
+    # --- ladders ----------------------------------------------------------------------------------------
+
+    def _shorten_ladders(self) -> None:
+        """Leave out the middle of every long run of held only children (see the theory above)."""
+        in_run = {node for node in self.nodes() if node.held and node.children == 1}
+        below = {node.parent: node for node in self.nodes() if node.parent in in_run}
+        for top in [node for node in in_run if node.parent not in in_run]:
+            run = [top]
+            while (child := below.get(run[-1])) in in_run:
+                run.append(child)
+            self._cut(run)
+        # A sweep looks at everything: the next one waits until it has something to win.
+        held = self.dead - len(self._queue)
+        self._shorten_beyond = max(self.params.capacity // 2, held) + self._shorten_step
+
+    def _cut(self, run: list[Node]) -> None:
+        middle = run[self._ladder_ends : -self._ladder_ends]
+        if not middle:
+            return
+        upper, lower = run[self._ladder_ends - 1], run[-self._ladder_ends]
+        lower.left_out += len(middle) + sum(node.left_out for node in middle)
+        lower.parent = upper
+        for node in middle:
+            node.parent = None
+            self.evicted += self._evict(node)

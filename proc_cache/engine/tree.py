@@ -1,0 +1,406 @@
+"""What each event, and a scan, does to the table. The rules, in one place:
+
+| event                  | what happens                                                                         |
+|------------------------|--------------------------------------------------------------------------------------|
+| Fork of a process      | a new process under `parent_pid` (never a tid), with the forking thread's name, user |
+|                        | and argv, marked inherited; a process that had this pid before has ended             |
+| Fork of a thread       | no process; one thread more                                                          |
+| Exec                   | name, user, argv read from /proc if the start time is still the same process's;      |
+|                        | a leader's exit before it was none (exec from another thread); its threads are gone  |
+| Comm, Uid              | of the leader: renamed, another user; of a thread: the name its children inherit     |
+| Sid                    | leader of a session                                                                  |
+| Exit of a thread       | one thread less; the last one ends a process whose leader had exited before          |
+| Exit of the leader     | the end, where no other thread runs on; the birth parent stays, the present is noted |
+| scan                   | adds what was missed, ends what is gone, names what was unread                       |
+
+An event that is older than what is known of its pid is about a former owner, and is applied to that one: a
+late Fork never resurrects. Times are compared in clock ticks with a tolerance, for /proc knows no better.
+"""
+
+from __future__ import annotations
+
+from sys import intern
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProcessHiddenError
+from ..events import Comm, Exec, Exit, Fork, Sid, Uid
+from ..kernel.clocks import TICK_NS
+from ..kernel.procfs import decode_name, make_node
+from ..process import Node, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..kernel.procfs import ProcReader, Sighting
+    from .table import ProcessTable
+
+# A Fork is stamped up to a moment after the start that /proc shows, which is rounded down to a tick.
+_EARLIER_TICKS = 2
+_LATER_TICKS = 1
+
+# What becomes of a name's source when a child inherits the name.
+_AT_FORK = {
+    Source.EXEC: Source.INHERITED,
+    Source.COMM: Source.INHERITED,
+    Source.INHERITED: Source.INHERITED,
+    Source.SNAPSHOT: Source.INHERITED,
+    Source.PROCFS: Source.INHERITED,
+    Source.MANUAL: Source.INHERITED,
+    Source.UNREAD: Source.UNREAD,
+    Source.FORK: Source.FORK,
+    Source.EXIT: Source.FORK,
+}
+
+
+def is_same_start(known_ns: int, shown_ns: int) -> bool:
+    """Tell whether a start taken from an event can be the one that /proc shows (both CLOCK_BOOTTIME)."""
+    ticks = shown_ns // TICK_NS - known_ns // TICK_NS
+    return -_EARLIER_TICKS <= ticks <= _LATER_TICKS
+
+
+class ProcessTree:
+    """Applies events to a `ProcessTable`. With a reader, an Exec is named from /proc; without, it is unread.
+
+    Every method that takes an event returns the process it was about, or None where it was about none
+    (a thread's), so that whoever watches sees what happened to processes.
+    """
+
+    def __init__(self, table: ProcessTable, reader: ProcReader | None = None) -> None:
+        self.table = table
+        self.reader = reader
+        self.to_boottime_ns = 0  # added to an event's CLOCK_MONOTONIC time; set before each batch
+        self.forks = self.execs = self.exits = 0  # of processes, as applied
+        self.unread = 0  # execs whose name could not be read in time
+        self._threads: dict[int, dict[int, str]] = {}  # pid -> name by tid, of the threads beside the leader
+        # Leaders that exited while other threads run on; None where a scan found them like that.
+        self._leader_exits: dict[int, Exit | None] = {}
+        self._scan_began_ns = self._scan_ended_ns = 0
+        self.handlers: dict[type, Callable[[Any], Node | None]] = {
+            Fork: self.fork,
+            Exec: self.exec,
+            Exit: self.exit,
+            Comm: self.comm,
+            Uid: self.uid,
+            Sid: self.sid,
+        }
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def fork(self, event: Fork) -> Node | None:
+        """A process is born, or a thread."""
+        pid = event.child_pid
+        if event.child_tid != pid:
+            return self._thread_fork(event)
+        start_ns = event.timestamp_ns + self.to_boottime_ns
+        known = self.table.newest.get(pid)
+        if known is None or 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
+            return self._new_child(event, start_ns)
+        return self._fork_of_known(event, known, start_ns)
+
+    def exec(self, event: Exec) -> Node | None:
+        """The process runs another program: read which."""
+        pid = event.pid
+        self.execs += 1
+        self._forget_threads(pid)
+        node = self.table.newest.get(pid)
+        seen = self._see(pid)
+        if node is None:
+            return self._discover(pid, seen)
+        if seen is not None and not self._is_of(node, seen):
+            if node.exit_ns:  # the Fork of the one that has the pid now was lost
+                return self._discover(pid, seen)
+            seen = None
+        if seen is None:
+            if node.exit_ns and node.exit_status is not None:
+                return self._discover(pid, None)
+            self.unread += 1
+            node.source = Source.UNREAD
+            node.cmdline = None
+        else:
+            if node.exit_ns:  # that end was none
+                self.table.revive(node)
+            self._take_facts(node, seen, Source.EXEC)
+        return node
+
+    def exit(self, event: Exit) -> Node | None:
+        """A thread ended, and with the last one the process."""
+        pid = event.pid
+        threads = self._threads.get(pid)
+        if event.tid == pid:
+            if threads:
+                self._leader_exits[pid] = event
+                return None
+            return self._end(event, event)
+        if threads is not None:
+            threads.pop(event.tid, None)
+            if not threads:
+                del self._threads[pid]
+                if pid in self._leader_exits:
+                    return self._end(self._leader_exits.pop(pid), event)
+        return None
+
+    def comm(self, event: Comm) -> Node | None:
+        """A thread has another name; the leader's is the process's."""
+        name = intern(decode_name(event.comm))
+        if event.tid != event.pid:
+            threads = self._threads.get(event.pid)
+            if threads is not None and event.tid in threads:
+                threads[event.tid] = name
+            return None
+        node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
+        if node is not None:
+            node.cmd = name
+            node.source = Source.COMM
+        return node
+
+    def uid(self, event: Uid) -> Node | None:
+        """The process has another user; the one at birth stays known."""
+        if event.tid != event.pid:
+            return None
+        node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
+        if node is not None:
+            node.uid = event.euid
+        return node
+
+    def sid(self, event: Sid) -> Node | None:
+        """The process leads a session of its own."""
+        node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
+        if node is not None:
+            node.session = event.pid
+        return node
+
+    # --- a scan -----------------------------------------------------------------------------------------
+
+    def scan(self, sightings: Iterable[Sighting], began_ns: int, *, is_whole: bool = True) -> list[Node]:
+        """Bring the table in line with what /proc shows; returns the processes seen.
+
+        `began_ns` is when the scan began: what started later may be missing from it. Where the scan is whole
+        (nothing is hidden from this user), what it does not show has ended. A name that is known from an
+        event stays; what is known is the same process only where its start is the same.
+        """
+        seen = [self._adopt(sighting, began_ns) for sighting in sightings]
+        self._scan_began_ns, self._scan_ended_ns = began_ns, self.table.timer()
+        for node in seen:
+            self._link_by_ppid(node)
+        if is_whole:
+            present = set(seen)
+            ended = [
+                node
+                for node in self.table.nodes()
+                if not node.exit_ns and node.start_ns < began_ns and node not in present
+            ]
+            for node in ended:
+                self._forget_threads(node.pid)
+                self.table.retire(node, began_ns, None)
+        return seen
+
+    def _adopt(self, sighting: Sighting, began_ns: int) -> Node:
+        pid = sighting.stat.pid
+        known = self.table.newest.get(pid)
+        is_zombie = sighting.stat.state == "Z"
+        if known is not None and self._is_of(known, sighting):
+            if not known.exit_ns:
+                self._take_facts(known, sighting, Source.SNAPSHOT)
+        else:
+            if known is not None and not known.exit_ns:
+                self._forget_threads(pid)
+                self.table.retire(known, min(sighting.stat.start_ns, began_ns), None)
+            known = make_node(sighting, Source.SNAPSHOT)
+            known.cmd = intern(known.cmd)
+            self.table.add(known)
+        self._threads.pop(pid, None)
+        if sighting.tids:
+            self._threads[pid] = dict.fromkeys(sighting.tids, "")
+            if is_zombie:
+                self._leader_exits.setdefault(pid, None)
+        elif is_zombie and not known.exit_ns:
+            self.table.retire(known, began_ns, None)
+        return known
+
+    def _link_by_ppid(self, node: Node) -> None:
+        """Find the parent that /proc names, unless a younger process has that pid by now."""
+        if node.parent is None and node.ppid:
+            parent = self.table.newest.get(node.ppid)
+            if parent is not None and parent is not node and parent.start_ns <= node.start_ns + TICK_NS:
+                if parent.exit_ns and parent.exit_ns < node.start_ns:
+                    return
+                self.table.relink(node, parent)
+
+    # --- births -----------------------------------------------------------------------------------------
+
+    def _new_child(self, event: Fork, start_ns: int) -> Node:
+        parent = self.table.newest.get(event.parent_pid)
+        if parent is None or parent.exit_ns or parent.start_ns > start_ns:
+            parent = self._find_parent(event.parent_pid, start_ns)
+        if parent is None:
+            ppid, cmd, source, uid, session, cmdline = event.parent_pid, "", Source.FORK, None, None, None
+        else:
+            # parent.pid, not the event's: one integer for all the children
+            ppid, cmd, source, uid = parent.pid, parent.cmd, _AT_FORK[parent.source], parent.uid
+            session, cmdline = parent.session, parent.cmdline
+            if event.parent_tid != event.parent_pid:
+                cmd = self._thread_name(event.parent_pid, event.parent_tid) or cmd
+        node = Node(
+            event.child_pid, start_ns, ppid, Source.FORK, parent, cmd, source, uid, session, cmdline
+        )
+        self.table.add(node)
+        self.forks += 1
+        return node
+
+    def _find_parent(self, pid: int, start_ns: int) -> Node | None:
+        """Find who had this pid and was alive when the child started, whatever has come since."""
+        if not pid:
+            return None
+        parent = self._owner(pid, start_ns)
+        if parent is not None and (not parent.exit_ns or parent.exit_ns >= start_ns):
+            return parent
+        # Its own Fork was lost, or came before anybody listened: it may still be there to be read.
+        seen = self._see(pid)
+        if seen is None or seen.stat.start_ns > start_ns:
+            return None
+        return self._discover(pid, seen, Source.PROCFS)
+
+    def _fork_of_known(self, event: Fork, known: Node, start_ns: int) -> Node | None:
+        """A Fork for a pid of which a living, an unclear or a younger owner is known."""
+        if known.ppid_source == Source.SNAPSHOT and start_ns <= self._scan_ended_ns:
+            if is_same_start(start_ns, known.start_ns):
+                return self._refine(event, known, start_ns)  # the scan saw it before its Fork was read
+        elif known.start_ns == start_ns:
+            return known
+        if known.start_ns > start_ns:
+            return None  # of a former owner, which came and went before this one was found
+        if not known.start_ns and known.exit_ns > start_ns:
+            return self._fill_in(event, known, start_ns)
+        if not known.exit_ns:  # its Exit was lost
+            self._forget_threads(known.pid)
+            self.table.retire(known, start_ns, None)
+        return self._new_child(event, start_ns)
+
+    def _fill_in(self, event: Fork, known: Node, start_ns: int) -> Node:
+        """A Fork after the Exit of the same process: it tells whose child that was, and resurrects nothing."""
+        parent = self._find_parent(event.parent_pid, start_ns)
+        known.start_ns = start_ns
+        known.ppid = event.parent_pid
+        known.ppid_source = Source.FORK
+        if parent is not None:
+            known.cmd, known.source = parent.cmd, Source.UNREAD
+            known.uid = known.birth_uid = parent.uid
+            known.session = parent.session
+            self.table.relink(known, parent)
+        return known
+
+    def _refine(self, event: Fork, known: Node, start_ns: int) -> Node:
+        """Learn the birth parent, and the start to the nanosecond, of a process that a scan had found."""
+        if known.exit_ns <= start_ns and known.exit_status is not None:
+            self.table.revive(known)  # it was the Exit of the one that had the pid before
+        if known.ppid != event.parent_pid:
+            known.adopter_pid = known.ppid
+            known.ppid = event.parent_pid
+            self.table.relink(known, self._find_parent(event.parent_pid, start_ns))
+        known.ppid_source = Source.FORK
+        known.start_ns = start_ns
+        return known
+
+    def _discover(self, pid: int, seen: Sighting | None, source: str = Source.EXEC) -> Node:
+        """Add a process whose Fork was never seen; only what /proc shows of it is known."""
+        if seen is None:
+            node = Node(pid, 0, None, source, None, "", Source.UNREAD, None)
+        else:
+            node = make_node(seen, source)
+            node.ppid_source = Source.PROCFS
+            node.cmd = intern(node.cmd)
+        self.table.add(node)
+        self._link_by_ppid(node)
+        return node
+
+    # --- ends -------------------------------------------------------------------------------------------
+
+    def _end(self, leader: Exit | None, last: Exit) -> Node | None:
+        """End the process: the leader's status, where it was seen, and the time of the last thread."""
+        pid = last.pid
+        exit_ns = last.timestamp_ns + self.to_boottime_ns
+        status = leader.status if leader is not None else None
+        node = self.table.newest.get(pid)
+        if node is not None and node.start_ns > exit_ns:
+            node = self._owner(pid, exit_ns)
+        if node is None:
+            if pid in self.table.newest:  # younger owners are known, this one is not
+                return None
+            node = Node(pid, 0, None, Source.EXIT, None, "", Source.EXIT, None)
+            self.table.add(node)
+        elif node.exit_ns:
+            if node.exit_status is None:  # a scan had noticed that it was gone
+                node.exit_status = status
+            return node
+        elif node.ppid_source == Source.SNAPSHOT and exit_ns < self._scan_began_ns:
+            return None  # the scan saw the next owner of the pid alive
+        if leader is not None and leader.parent_pid != node.ppid:
+            node.adopter_pid = leader.parent_pid
+        self.table.retire(node, exit_ns, status)
+        self.exits += 1
+        return node
+
+    # --- threads ----------------------------------------------------------------------------------------
+
+    def _thread_fork(self, event: Fork) -> None:
+        # The parent named here is the process's, not the thread that called clone(2): of the name that the
+        # new thread has, the process's own is the likeliest.
+        node = self.table.newest.get(event.child_pid)
+        name = node.cmd if node is not None else ""
+        self._threads.setdefault(event.child_pid, {})[event.child_tid] = name
+
+    def _thread_name(self, pid: int, tid: int) -> str:
+        threads = self._threads.get(pid)
+        name = threads.get(tid, "") if threads else ""
+        if not name and self.reader is not None:
+            name = intern(self.reader.thread_name(pid, tid) or "")
+            if name and threads is not None and tid in threads:
+                threads[tid] = name
+        return name
+
+    def _forget_threads(self, pid: int) -> None:
+        self._threads.pop(pid, None)
+        self._leader_exits.pop(pid, None)
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    def _owner(self, pid: int, at_ns: int) -> Node | None:
+        """The process that had this pid at that time."""
+        node = self.table.newest.get(pid)
+        while node is not None and node.start_ns > at_ns + TICK_NS:
+            node = node.previous
+        return node
+
+    def _see(self, pid: int) -> Sighting | None:
+        if self.reader is None:
+            return None
+        try:
+            return self.reader.see(pid)
+        except ProcessHiddenError:
+            return None
+
+    @staticmethod
+    def _is_of(node: Node, seen: Sighting) -> bool:
+        if not node.start_ns:
+            return not node.exit_ns
+        return is_same_start(node.start_ns, seen.stat.start_ns)
+
+    @staticmethod
+    def _take_facts(node: Node, seen: Sighting, source: str) -> None:
+        """Take over what /proc shows of a process that is known."""
+        name = decode_name(seen.stat.comm)
+        if source == Source.EXEC or node.cmd != name or node.source not in (Source.EXEC, Source.COMM):
+            node.cmd = intern(name)
+            node.source = source
+        node.uid = seen.uid
+        if node.birth_uid is None:
+            node.birth_uid = seen.uid
+        node.session = seen.stat.session
+        node.cmdline = seen.cmdline
+        if not node.start_ns:
+            node.start_ns = seen.stat.start_ns
+        if node.ppid is None:
+            node.ppid = seen.stat.ppid
+            node.ppid_source = Source.PROCFS
+        elif seen.stat.ppid != node.ppid:
+            node.adopter_pid = seen.stat.ppid

@@ -1,0 +1,1 @@
+"""What the kernel says: the proc connector's messages, /proc, users and clocks."""

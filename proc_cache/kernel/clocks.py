@@ -1,0 +1,44 @@
+"""The only module that reads a clock, and the units they speak.
+
+The kernel stamps connector messages with CLOCK_MONOTONIC and process starts with CLOCK_BOOTTIME; the two
+part when the machine is suspended (clock_gettime(2)). Inside, every time is CLOCK_BOOTTIME in nanoseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+_NS = 1_000_000_000
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")  # the unit of `starttime` in /proc/PID/stat, proc(5)
+TICK_NS = _NS // TICKS_PER_SECOND
+
+
+def ticks_to_ns(ticks: int) -> int:
+    """Convert clock ticks since boot to nanoseconds since boot."""
+    return ticks * _NS // TICKS_PER_SECOND
+
+
+def boottime_ns() -> int:
+    """Nanoseconds since boot, suspended time included (CLOCK_BOOTTIME)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def monotonic_to_boottime_ns() -> int:
+    """What to add to a CLOCK_MONOTONIC time of now to get CLOCK_BOOTTIME; it changes with each suspend."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def boot_wall_ns() -> int:
+    """When the machine booted, in nanoseconds since the epoch, by the wall clock as it is set now."""
+    return time.time_ns() - boottime_ns()
+
+
+def deadline_s(seconds: float) -> float:
+    """A moment that lies `seconds` ahead, for `left_s`."""
+    return time.monotonic() + seconds
+
+
+def left_s(deadline: float) -> float:
+    """Seconds until the deadline, 0 when it has passed."""
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,231 @@
+"""The proc connector's socket: open, listen, wait for the acknowledgement, receive, close.
+
+pyroute2 opens, binds and configures the socket; its descriptor is received from here, and decoded by
+`wire`. pyroute2 is imported when a connector is opened, not before: it takes 100 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections import deque
+from errno import EACCES, ECONNREFUSED, ENOBUFS, EPERM, EPROTONOSUPPORT
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    ConnectorNotBuiltError,
+    ConnectorNotPermittedError,
+    ConnectorSilentError,
+    ConnectorUnavailableError,
+    MalformedMessageError,
+    NotInInitialNamespacesError,
+)
+from ..events import Ack
+from . import wire
+from .clocks import deadline_s, left_s
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+RECEIVE_BUFFER_BYTES = 64 << 20  # asked for; the kernel gives what the privilege allows
+ACK_TIMEOUT_S = 1.0
+_DATAGRAM_MAX = 1 << 16
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; not in the socket module of Python 3.11
+
+# The inode numbers of the initial namespaces, include/linux/proc_ns.h (PROC_PID_INIT_INO and its like).
+_INITIAL_NAMESPACES = {"pid": 4026531836, "user": 4026531837}
+
+_NO_CONNECTOR = (
+    "this kernel has no process connector; it needs CONFIG_CONNECTOR and CONFIG_PROC_EVENTS. "
+    "`chain`, `descendant` and `snapshot` still answer from /proc"
+)
+_NOT_PERMITTED = (
+    "this kernel lets only CAP_NET_ADMIN listen to process events (it is free to all since Linux 6.6); "
+    "run it as root"
+)
+
+
+def foreign_namespaces() -> list[str]:
+    """Name the kinds of namespace (pid, user) in which this process is not in the initial one."""
+    foreign = []
+    for kind, inode in _INITIAL_NAMESPACES.items():
+        try:
+            if os.stat(f"/proc/self/ns/{kind}").st_ino != inode:
+                foreign.append(kind)
+        except OSError:
+            continue  # no such kind of namespace in this kernel, or no /proc: nothing is known of it
+    return foreign
+
+
+class ProcConnector:
+    """A listening socket of the proc connector; made by `open()`, closed by `close()` or a `with` block."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._early: deque[bytes] = deque()  # came before the acknowledgement; trusted once that has come
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._port_id: int = sock.getsockname()[0]
+        self.receive_buffer_bytes = _ask_for_buffer(sock, RECEIVE_BUFFER_BYTES)
+
+    @classmethod
+    def open(cls) -> Self:
+        """Open a connector and listen; returns when the kernel has acknowledged it, in a second at most.
+
+        Raises the subclass of ConnectorUnavailableError that says why there is none.
+        """
+        connector = cls(_open_socket())
+        try:
+            connector._listen()
+        except BaseException:
+            connector.close()
+            raise
+        return connector
+
+    def fileno(self) -> int:
+        """Give the descriptor, for select and its like."""
+        return self._socket.fileno()
+
+    def receive(self) -> bytes | None:
+        """Give the next datagram, b"" where none is waiting, None where the buffer ran over (ENOBUFS)."""
+        if self._early:
+            return self._early.popleft()
+        try:
+            return self._socket.recv(_DATAGRAM_MAX)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            if error.errno == ENOBUFS:
+                return None
+            raise
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until there is something to receive; false when the time has passed."""
+        return bool(self._early) or bool(self._poll.poll(timeout_s * 1000))
+
+    def close(self) -> None:
+        """Say IGNORE, without which older kernels go on sending to nobody, and close. Can be repeated."""
+        if self._socket.fileno() < 0:
+            return
+        try:
+            self._socket.send(wire.encode_ignore(self._port_id))
+        except OSError:
+            pass  # the kernel had refused LISTEN already, or has no room: closing is all that is left
+        finally:
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _listen(self) -> None:
+        # Acknowledgements for other listeners reach this socket too: only the number tells them apart.
+        number = SystemRandom().randrange(1, 1 << 31)
+        try:
+            self._socket.send(wire.encode_listen(self._port_id, number))
+        except OSError as error:
+            raise _explain(error) from error
+        deadline = deadline_s(ACK_TIMEOUT_S)
+        while left_s(deadline):
+            self._poll.poll(left_s(deadline) * 1000)
+            datagram = self._receive_early()
+            if datagram and self._acknowledges(datagram, number + 1):
+                return
+        raise _explain_silence()
+
+    def _receive_early(self) -> bytes:
+        try:
+            datagram = self._socket.recv(_DATAGRAM_MAX)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            if error.errno != ENOBUFS:
+                raise
+            return b""  # nothing was promised yet: the scan that follows sees what this would have told
+        self._early.append(datagram)
+        return datagram
+
+    @staticmethod
+    def _acknowledges(datagram: bytes, number: int) -> bool:
+        try:
+            events = wire.decode(datagram)
+        except MalformedMessageError:
+            return False
+        for event in events:
+            if isinstance(event, Ack) and event.ack == number:
+                if event.error:
+                    raise _explain(OSError(event.error, os.strerror(event.error)))
+                return True
+        return False
+
+
+def _open_socket() -> socket.socket:
+    """Have pyroute2 open and bind the socket, and take its descriptor over."""
+    try:
+        from pyroute2.netlink.connector.cn_proc import ProcEventSocket
+
+        opened = ProcEventSocket()
+        try:
+            opened.bind()
+            sock = socket.socket(fileno=os.dup(opened.fileno()))
+        finally:
+            opened.close()
+    except OSError as error:
+        raise _explain(error) from error
+    except KeyError as error:  # pyroute2 tries every port and does not say why each of them was refused
+        raise _explain_bind() from error
+    sock.setblocking(False)
+    os.set_inheritable(sock.fileno(), False)
+    return sock
+
+
+def _ask_for_buffer(sock: socket.socket, wanted: int) -> int:
+    """Get the largest receive buffer that is allowed; returns the bytes that can be filled."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)  # cut to net.core.rmem_max
+    # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled figure (socket(7)).
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def _explain_bind() -> ConnectorUnavailableError:
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, wire.NETLINK_CONNECTOR) as probe:
+            probe.bind((0, wire.CN_IDX_PROC))
+    except OSError as error:
+        return _explain(error)
+    return ConnectorUnavailableError("no netlink port is free; close other listeners and try again")
+
+
+def _explain(error: OSError) -> ConnectorUnavailableError:
+    if error.errno == ECONNREFUSED:  # the connector's kernel side exists in the initial network namespace only
+        return NotInInitialNamespacesError(
+            "not in the initial network namespace, where alone the kernel tells of processes; "
+            "run it on the host (`nsenter -t 1 -n`)"
+        )
+    if error.errno in (EPERM, EACCES):
+        return _explain_silence() if foreign_namespaces() else ConnectorNotPermittedError(_NOT_PERMITTED)
+    if error.errno == EPROTONOSUPPORT:
+        return ConnectorNotBuiltError(_NO_CONNECTOR)
+    return ConnectorUnavailableError(f"the process connector cannot be opened: {error.strerror}")
+
+
+def _explain_silence() -> ConnectorUnavailableError:
+    foreign = foreign_namespaces()
+    if foreign:
+        return NotInInitialNamespacesError(
+            f"not in the initial {' and '.join(foreign)} namespace, where alone the kernel tells of processes; "
+            "run it on the host"
+        )
+    return ConnectorSilentError(
+        f"the kernel did not acknowledge the subscription within {ACK_TIMEOUT_S:g} s; "
+        "is it built with CONFIG_PROC_EVENTS?"
+    )

@@ -1,0 +1,224 @@
+"""Reading /proc: pure parsers over bytes, and one reader with the root as an argument.
+
+A process can vanish between any two reads (ENOENT on open, ESRCH on an open descriptor): both mean gone, and
+gone is `None`. Names are any bytes but NUL. See proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
+
+from ..errors import ProcessHiddenError
+from ..process import Node, Source
+from ..record import Record
+from .clocks import ticks_to_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CMDLINE_LIMIT = 1 << 17  # bytes read of an argv; one argument may be as long (MAX_ARG_STRLEN, linux/binfmts.h)
+PF_KTHREAD = 0x00200000  # linux/sched.h
+
+_STAT_SIZE = 4096
+_GONE = (ENOENT, ESRCH, ENOTDIR)
+_REFUSED = (EPERM, EACCES)
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+
+
+class Stat(Record):
+    """What /proc/PID/stat says, as far as it is used here."""
+
+    pid: int
+    comm: bytes
+    state: str
+    ppid: int
+    session: int
+    flags: int
+    num_threads: int
+    start_ticks: int  # since boot, CLOCK_BOOTTIME
+
+    @property
+    def start_ns(self) -> int:
+        """Nanoseconds since boot, rounded down to a clock tick."""
+        return ticks_to_ns(self.start_ticks)
+
+
+class Sighting(Record):
+    """One process as /proc showed it, all of one moment and surely of one process."""
+
+    stat: Stat
+    uid: int  # effective
+    cmdline: bytes | None
+    tids: tuple[int, ...]  # of its threads other than the leader
+
+
+def parse_stat(data: bytes) -> Stat:
+    """Parse /proc/PID/stat. The name ends at the *last* parenthesis. Raises ValueError for other bytes."""
+    opening = data.index(b"(")
+    closing = data.rindex(b")")
+    fields = data[closing + 2 :].split(b" ", 20)
+    if len(fields) < 20:
+        raise ValueError(f"stat ends early: {data!r}")
+    return Stat(
+        int(data[:opening]),
+        data[opening + 1 : closing],
+        fields[0].decode("ascii"),
+        int(fields[1]),
+        int(fields[3]),
+        int(fields[6]),
+        int(fields[17]),
+        int(fields[19]),
+    )
+
+
+def parse_tgid(status: bytes) -> int:
+    """Give the process of a task from /proc/TID/status. Raises ValueError where the line is missing."""
+    # `Name:` comes first and cannot forge a line: status escapes newlines in it.
+    _, found, rest = status.partition(b"\nTgid:\t")
+    if not found:
+        raise ValueError("status without Tgid")
+    return int(rest[: rest.index(b"\n")])
+
+
+def decode_name(name: bytes) -> str:
+    """Decode a name losslessly: bytes that are not UTF-8 become lone surrogates (PEP 383)."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+class ProcReader:
+    """Reads one /proc. `root` is another directory in tests, or the /proc of a container."""
+
+    def __init__(self, root: str = "/proc") -> None:
+        self.root = root
+
+    def pids(self) -> Iterator[int]:
+        """Give the processes that /proc lists (threads are not listed), as the directory has them."""
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                if entry.name.isdecimal() and entry.name.isascii():
+                    yield int(entry.name)
+
+    def stat(self, pid: int) -> Stat | None:
+        """Read the stat of a process or thread; None where it is gone. Raises ProcessHiddenError."""
+        data = self._read(pid, f"{self.root}/{pid}/stat", None, _STAT_SIZE)
+        return _parse_or_gone(data)
+
+    def see(self, pid: int, *, with_tids: bool = False) -> Sighting | None:
+        """Read a process whole; None where it is gone. Raises ProcessHiddenError.
+
+        Everything is read through one descriptor of its directory, which stays bound to that process: a
+        reused pid cannot mix two of them. The user is the owner of that directory, always the effective
+        uid; the files inside belong to root where the process is not dumpable (proc(5)).
+        """
+        directory = self._open(pid, f"{self.root}/{pid}", None, _DIRECTORY)
+        if directory is None:
+            return None
+        try:
+            stat = _parse_or_gone(self._read(pid, "stat", directory, _STAT_SIZE))
+            if stat is None:
+                return None
+            uid = os.fstat(directory).st_uid
+            cmdline = None
+            if not stat.flags & PF_KTHREAD:
+                cmdline = self._read(pid, "cmdline", directory, CMDLINE_LIMIT) or None
+            tids: tuple[int, ...] = ()
+            if with_tids and stat.num_threads > 1:
+                tids = _list_tids(directory, pid)
+            return Sighting(stat, uid, cmdline, tids)
+        except OSError as error:
+            return _gone_or_hidden(error, pid)
+        finally:
+            os.close(directory)
+
+    def tgid(self, tid: int) -> int | None:
+        """Tell which process a thread belongs to; None where there is no such task."""
+        data = self._read(tid, f"{self.root}/{tid}/status", None, _STAT_SIZE)
+        if not data:
+            return None
+        try:
+            return parse_tgid(data)
+        except ValueError:
+            return None
+
+    def thread_name(self, pid: int, tid: int) -> str | None:
+        """Read the name of one thread; None where it is gone."""
+        try:
+            data = self._read(tid, f"{self.root}/{pid}/task/{tid}/comm", None, 64)
+        except ProcessHiddenError:
+            return None
+        return decode_name(data.removesuffix(b"\n")) if data else None
+
+    def _open(self, pid: int, path: str, directory: int | None, flags: int) -> int | None:
+        try:
+            return os.open(path, flags, dir_fd=directory)
+        except OSError as error:
+            return _gone_or_hidden(error, pid)
+
+    def _read(self, pid: int, path: str, directory: int | None, size: int) -> bytes | None:
+        """Read a file in one go, at most `size` bytes; None where the process is gone."""
+        descriptor = self._open(pid, path, directory, _READ)
+        if descriptor is None:
+            return None
+        try:
+            return os.read(descriptor, size)
+        except OSError as error:
+            return _gone_or_hidden(error, pid)
+        finally:
+            os.close(descriptor)
+
+
+def _gone_or_hidden(error: OSError, pid: int) -> None:
+    if error.errno in _REFUSED:
+        raise ProcessHiddenError(pid) from error
+    if error.errno not in _GONE:
+        raise error
+
+
+def _parse_or_gone(data: bytes | None) -> Stat | None:
+    # The kernel gives an empty file, or part of one, for a task that is on its way out.
+    if not data:
+        return None
+    try:
+        return parse_stat(data)
+    except ValueError:
+        return None
+
+
+def _list_tids(directory: int, pid: int) -> tuple[int, ...]:
+    tasks = os.open("task", _DIRECTORY, dir_fd=directory)
+    try:
+        return tuple(int(name) for name in os.listdir(tasks) if int(name) != pid)
+    finally:
+        os.close(tasks)
+
+
+def make_node(seen: Sighting, source: str) -> Node:
+    """Make a node, with no parent linked yet, of what /proc showed; `ppid` is the *present* parent's."""
+    stat = seen.stat
+    return Node(
+        stat.pid,
+        stat.start_ns,
+        stat.ppid,
+        source,
+        None,
+        decode_name(stat.comm),
+        source,
+        seen.uid,
+        stat.session,
+        seen.cmdline,
+    )
+
+
+def read_proc_start_time_ns(pid: int) -> int:
+    """Give when the process started: nanoseconds since boot (CLOCK_BOOTTIME), 0 where there is none."""
+    try:
+        stat = ProcReader().stat(pid)
+    except ProcessHiddenError:
+        return 0
+    return stat.start_ns if stat else 0
+
+
+__all__ = ["ProcReader", "Sighting", "Source", "Stat", "make_node", "parse_stat", "read_proc_start_time_ns"]

@@ -1,0 +1,178 @@
+"""What a process is: its identity, its facts, and where each fact comes from.
+
+A name (`cmd`, the kernel's comm) is bytes to the kernel and text here, decoded as UTF-8 with
+`surrogateescape`, so that nothing is lost; `render.escape` makes it safe to print.
+"""
+
+from __future__ import annotations
+
+from .record import Record
+
+PROC_CACHE_CAP = 65536
+PID_TREE_CAP = 65536
+PROC_CACHE_TTL_SECS = 600
+PID_TREE_TTL_SECS = 600
+
+COMM_MAX_BYTES = 15  # TASK_COMM_LEN is 16 with its NUL (linux/sched.h)
+KTHREADD_PID = 2  # the parent of every kernel thread
+
+
+class Source:
+    """Where a fact comes from, in the words that JSON answers use."""
+
+    EXEC = "exec"  # read from /proc when its Exec event came
+    COMM = "comm"  # the process renamed itself
+    INHERITED = "inherited"  # the forking thread's; the process has run no other program since
+    UNREAD = "unread"  # it ran another program and was gone before its name could be read: an older name
+    SNAPSHOT = "snapshot"  # a scan of /proc
+    PROCFS = "procfs"  # read from /proc to answer this question
+    FORK = "fork"  # a Fork event
+    EXIT = "exit"  # an Exit event of a process that nothing else is known of
+    MANUAL = "manual"  # put there by the program that uses this library
+
+
+class CacheParams(Record):
+    """Bounds of a mapping: how many dead processes it keeps, and how long after their exit, in seconds."""
+
+    capacity: int
+    ttl_secs: float
+
+
+class ProcInfo(Record):
+    """Cached facts of one process; `ppid` is the birth parent where that is known, `start_time_ns` since boot."""
+
+    cmd: str
+    user: str
+    ppid: int
+    tgid: int
+    start_time_ns: int
+
+
+class PidNode(Record):
+    """A node of the tree; `cmd` is empty from Fork until an Exec (or a scan, or a rename) fills it."""
+
+    ppid: int
+    cmd: str
+    start_time_ns: int = 0
+
+
+class Node:
+    """One process as the engine holds it: the only mutable thing here.
+
+    It holds its parent, not only the parent's pid: what is retained keeps its ancestors without counting,
+    and a reused pid cannot slip in between. Times are nanoseconds of CLOCK_BOOTTIME.
+    """
+
+    __slots__ = (
+        "adopter_pid",  # the parent it had when it was last seen, where that is not the birth parent
+        "birth_uid",
+        "children",  # how many retained nodes have this one as parent
+        "cmd",
+        "cmdline",  # as /proc gives it: bytes, each argument ended by NUL; None where it was not read
+        "exit_ns",  # 0 while it lives
+        "exit_status",  # wait status word; None where no Exit was seen: exit_ns is when its end was noticed
+        "held",  # dead and past its time, kept because a child is kept
+        "left_out",  # how many generations were left out between this one and `parent`
+        "parent",
+        "pid",
+        "ppid",  # of the birth parent where ppid_source is "fork"; 0 is nobody, None is unknown
+        "ppid_source",
+        "previous",  # the retained process that had this pid before
+        "session",
+        "source",  # of cmd
+        "start_ns",  # 0 where it is not known
+        "uid",  # effective; None where it is not known; a name where a library's user gave only that
+    )
+
+    def __init__(  # noqa: PLR0913
+        self,
+        pid: int,
+        start_ns: int,
+        ppid: int | None,
+        ppid_source: str,
+        parent: Node | None,
+        cmd: str,
+        source: str,
+        uid: int | str | None,
+        session: int | None = None,
+        cmdline: bytes | None = None,
+    ) -> None:
+        self.pid = pid
+        self.start_ns = start_ns
+        self.ppid = ppid
+        self.ppid_source = ppid_source
+        self.parent = parent
+        self.cmd = cmd
+        self.source = source
+        self.uid = self.birth_uid = uid
+        self.session = session
+        self.cmdline = cmdline
+        self.adopter_pid: int | None = None
+        self.exit_ns = 0
+        self.exit_status: int | None = None
+        self.children = 0
+        self.held = False
+        self.left_out = 0
+        self.previous: Node | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node {self.pid} {self.cmd!r} ppid={self.ppid} start={self.start_ns} exit={self.exit_ns}>"
+
+
+# Sources that give a name, though it may be empty: prctl(PR_SET_NAME, "") is allowed.
+_NAMING = (Source.EXEC, Source.COMM, Source.INHERITED, Source.SNAPSHOT, Source.PROCFS)
+
+
+def known_name(node: Node) -> str | None:
+    """Give the name as far as it is known; None is unknown, empty is an empty name."""
+    return node.cmd if node.cmd or node.source in _NAMING else None
+
+
+def is_name_certain(node: Node) -> bool:
+    """Tell whether `cmd` is the name that this process had last, as far as anything was told of it."""
+    return node.source in _NAMING or (node.source == Source.MANUAL and bool(node.cmd))
+
+
+def split_cmdline(cmdline: bytes) -> list[bytes]:
+    """Split what /proc/PID/cmdline holds; a program that wrote its own title may have left no NUL in it."""
+    return cmdline.removesuffix(b"\0").split(b"\0") if cmdline else []
+
+
+class Process(Record):
+    """What is known of one process, frozen, as answers give it; None is unknown.
+
+    Times are nanoseconds since boot (CLOCK_BOOTTIME), rounded down to a clock tick where only /proc told.
+    """
+
+    pid: int
+    ppid: int | None  # the birth parent where ppid_source is "fork", else the one that /proc showed
+    ppid_source: str
+    current_ppid: int | None
+    cmd: str | None
+    source: str  # of cmd
+    cmdline: tuple[bytes, ...] | None
+    uid: int | None
+    user: str | None
+    session: int | None
+    start_time_ns: int | None
+    is_alive: bool
+    exit_time_ns: int | None
+    exit_status: int | None  # wait status word, wait(2)
+    generations_left_out: int = 0  # between this one and the next link of a chain
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it passed to exit(3); None where it lives, was killed, or its end is unknown."""
+        status = self.exit_status
+        return None if status is None or status & 0x7F else status >> 8 & 0xFF
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that killed it."""
+        status = self.exit_status
+        return None if status is None or not status & 0x7F else status & 0x7F
+
+    @property
+    def is_core_dumped(self) -> bool | None:
+        """Whether it left a core; None where its end is unknown."""
+        return None if self.exit_status is None else bool(self.exit_status & 0x80)

@@ -1,0 +1,69 @@
+"""Frozen values with named fields: what `dataclass(frozen=True, slots=True)` gives, without its import.
+
+`dataclasses` loads `inspect` and `re`, 15 ms of a one-shot query that takes 25 in all.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, dataclass_transform
+else:
+
+    def dataclass_transform(**_: object):  # noqa: D103
+        return lambda cls: cls
+
+
+@dataclass_transform(frozen_default=True, eq_default=True)
+class RecordType(type):
+    """Turns the annotations of a class body into slots and an `__init__`, as a dataclass would."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RecordType:  # noqa: D102
+        own = tuple(namespace.get("__annotations__", ()))
+        defaults = {field: namespace.pop(field) for field in own if field in namespace}
+        namespace["__slots__"] = own
+        cls = super().__new__(mcs, name, bases, namespace)
+        inherited: tuple[str, ...] = getattr(bases[0], "_fields", ()) if bases else ()
+        cls._fields = inherited + own  # type: ignore[attr-defined]
+        cls._defaults = {**getattr(bases[0], "_defaults", {}), **defaults} if bases else {}  # type: ignore[attr-defined]
+        if bases:
+            cls.__init__ = _make_init(cls._fields, cls._defaults)  # type: ignore[misc, attr-defined]
+        return cls
+
+
+def _make_init(fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Compile `__init__`; the field names come from class bodies of this package, never from data."""
+    parameters = [f"{field}=_defaults[{field!r}]" if field in defaults else field for field in fields]
+    body = [f"    _set(self, {field!r}, {field})" for field in fields] or ["    pass"]
+    source = "\n".join([f"def __init__(self, {', '.join(parameters)}):", *body])
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_defaults": defaults}
+    exec(source, scope)  # noqa: S102
+    return scope["__init__"]
+
+
+class Record(metaclass=RecordType):
+    """Base of the values that leave a module: compared by content, never changed."""
+
+    if TYPE_CHECKING:
+        _fields: tuple[str, ...]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be set: records do not change")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted: records do not change")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, field) == getattr(other, field) for field in self._fields)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, field) for field in self._fields)))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{field}={getattr(self, field)!r}" for field in self._fields)
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, field) for field in self._fields)

@@ -1,0 +1,52 @@
+"""The one-line form of a chain: `102|touch|root;101|sh|root;1|systemd|root`.
+
+A pid, a name, a user, from the process to its root. A name that could not be read at the last exec ends in
+`?`: it is the one before. What is not known is `unknown`; a process that is really called so is escaped.
+"""
+
+from __future__ import annotations
+
+from ..process import Source, known_name
+from .escape import escape_chain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engine.view import View
+    from ..query import Chain, Walk
+
+UNKNOWN = "unknown"
+
+
+def chain_text(chain: Chain) -> str:
+    """Write a frozen chain."""
+    links = [
+        _link(link.pid, link.cmd, link.source, link.user) + _gap(link.generations_left_out)
+        for link in chain.links
+    ]
+    return _join(links, chain.missing_pid)
+
+
+def walk_text(view: View, walked: Walk) -> str:
+    """Write a walk without freezing it first: the same text, for where it is written often."""
+    links = [
+        _link(node.pid, known_name(node), node.source, view.user(node)) + _gap(node.left_out)
+        for node in walked.nodes
+    ]
+    return _join(links, walked.missing_pid)
+
+
+def _join(links: list[str], missing_pid: int | None) -> str:
+    if missing_pid is not None:
+        links.append(f"{missing_pid}|{UNKNOWN}|{UNKNOWN}")
+    return ";".join(links)
+
+
+def _link(pid: int, cmd: str | None, source: str, user: str | None) -> str:
+    name = UNKNOWN if cmd is None else escape_chain(cmd)
+    if source == Source.UNREAD and cmd is not None:
+        name += "?"
+    return f"{pid}|{name}|{escape_chain(user) if user else UNKNOWN}"
+
+
+def _gap(left_out: int) -> str:
+    return f";...{left_out} left out..." if left_out else ""

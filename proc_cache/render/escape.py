@@ -1,0 +1,52 @@
+r"""Every name on its way to a screen or a line goes through here: reversible, and harmless.
+
+What is escaped: the backslash; control characters of C0 and C1; bytes that are not UTF-8; characters that
+reorder, hide or break text (bidi controls, zero-width, line separators) and all else that is not printable;
+and what the form itself uses as a delimiter. A byte is written `\xHH` (for code points below 0x80 that is the
+same), any other code point `\uHHHH` or `\UHHHHHHHH`.
+"""
+
+from __future__ import annotations
+
+CHAIN_DELIMITERS = "|;"
+
+
+def escape(text: str, delimiters: str = "") -> str:
+    """Make a name safe to print on one line, losing nothing."""
+    if text.isprintable() and "\\" not in text and not any(mark in text for mark in delimiters):
+        return text
+    return "".join(
+        _escaped(char) if char == "\\" or char in delimiters or not char.isprintable() else char for char in text
+    )
+
+
+def escape_chain(text: str) -> str:
+    """Make a name safe in the one-line form, where a plain `unknown` and a last `?` have meanings too."""
+    if text == "unknown":
+        return r"\x75nknown"
+    escaped = escape(text, CHAIN_DELIMITERS)
+    return f"{escaped[:-1]}\\x3f" if escaped.endswith("?") else escaped
+
+
+def unescape(text: str) -> str:
+    """Give back what `escape` was given."""
+    pieces = text.split("\\")
+    result = [pieces[0]]
+    for piece in pieces[1:]:
+        digits = {"x": 2, "u": 4, "U": 8}.get(piece[:1])
+        if digits is None:
+            raise ValueError(f"no escape begins with {piece[:1]!r}")
+        code = int(piece[1 : 1 + digits], 16)
+        if piece[0] == "x" and code >= 0x80:
+            code += 0xDC00  # a byte that was no UTF-8, as PEP 383 writes it
+        result.append(chr(code) + piece[1 + digits :])
+    return "".join(result)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

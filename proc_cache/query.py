@@ -22,6 +22,7 @@ class Walk(Record):
     nodes: tuple[Node, ...]
     reason: str | None
     missing_pid: int | None  # the process that should have been next
+    is_hidden: bool = False  # /proc refuses to show the asked process to this user
 
 
 class Chain(Record):
@@ -33,6 +34,7 @@ class Chain(Record):
     lost_events: int
     links: tuple[Process, ...]
     missing_pid: int | None
+    is_hidden: bool
 
 
 class Descent(Record):
@@ -52,9 +54,14 @@ def walk(view: View, pid: int) -> Walk:
     try:
         node = view.find(pid)
     except ProcessHiddenError as error:
-        return Walk((), str(error), pid)
+        return Walk((), str(error), pid, is_hidden=True)
     if node is None:
         return Walk((), f"no process {pid} is known", pid)
+    return walk_from(view, node)
+
+
+def walk_from(view: View, node: Node) -> Walk:
+    """Follow the parents of a process that was found already."""
     nodes: list[Node] = []
     seen: set[int] = set()
     while id(node) not in seen:
@@ -68,7 +75,7 @@ def walk(view: View, pid: int) -> Walk:
 
 
 def _why_it_ends(node: Node) -> tuple[str | None, int | None]:
-    if node.ppid == 0 or node.ppid == node.pid:
+    if node.ppid in (0, node.pid):
         return None, None
     if node.ppid is None:
         return f"the parent of {node.pid} is not known: its birth was not seen", None
@@ -92,6 +99,7 @@ def _freeze(view: View, pid: int, walked: Walk) -> Chain:
         lost_events=view.lost_events(nodes[0]) if nodes else 0,
         links=tuple(view.describe(node) for node in nodes),
         missing_pid=walked.missing_pid,
+        is_hidden=walked.is_hidden,
     )
 
 
@@ -116,6 +124,15 @@ def descent(view: View, pid: int, cmd: str, *, is_strict: bool = False) -> Desce
         if doubt is None and node.exit_ns and view.lost_events(node):
             doubt = f"events were lost while {node.pid} lived"
     return Descent(pid, cmd, False if doubt is None else None, doubt, None, None, frozen)
+
+
+def path_to(descent: Descent) -> Chain:
+    """Give the way from the asked process to the one that matched; all of the way where none did."""
+    chain, match = descent.chain, descent.match
+    if match is None:
+        return chain
+    upto = chain.links.index(match) + 1
+    return Chain(chain.pid, True, None, chain.lost_events, chain.links[:upto], None, False)
 
 
 def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, dataclass_transform
+    from typing import Any, ClassVar, dataclass_transform
 else:
 
-    def dataclass_transform(**_: object):  # noqa: D103
+    def dataclass_transform(**_: object):  # noqa: ANN201, D103
         return lambda cls: cls
 
 
@@ -45,7 +45,7 @@ class Record(metaclass=RecordType):
     """Base of the values that leave a module: compared by content, never changed."""
 
     if TYPE_CHECKING:
-        _fields: tuple[str, ...]
+        _fields: ClassVar[tuple[str, ...]]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be set: records do not change")

@@ -39,7 +39,8 @@ class Engine:
     """Knows which processes there are and were. Use it as a context manager, or call `close()`.
 
     `observer` is called with every event that was about a process, right after it was applied, with the
-    process as it is then; it must be quick, for the kernel's queue is waiting.
+    process as it is then; it must be quick, for the kernel's queue is waiting. `before_pump` is called
+    before each look at that queue.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Engine:
         self.ledger = LossLedger()
         self.view = View(self.table, self.reader, users, self.ledger)
         self.observer: Observer | None = None
+        self.before_pump: Callable[[], None] | None = None
         self._process_tree = self.tree.process_tree
         self._connector: ProcConnector | None = None
         self._messages = self._malformed = self._scans = 0
@@ -95,6 +97,8 @@ class Engine:
         """Apply the messages that are there, waiting at most so long for one; false where none came."""
         connector = self._connector
         assert connector is not None
+        if self.before_pump is not None:
+            self.before_pump()
         received = self._receive_batch(connector)
         if not received and timeout_s and connector.wait(timeout_s):
             received = self._receive_batch(connector)
@@ -196,10 +200,22 @@ class Engine:
         capacity = table.params.capacity
         caches = (
             CacheStats(
-                "processes", alive + table.dead, capacity, view.hits, view.misses, table.expired, table.evicted
+                "processes",
+                alive + table.dead,
+                capacity,
+                view.hits,
+                view.misses,
+                table.expired,
+                table.evicted,
             ),
             CacheStats(
-                "users", len(users), int(users.maxsize), users.hits, users.misses, users.expired, users.evicted
+                "users",
+                len(users),
+                int(users.maxsize),
+                users.hits,
+                users.misses,
+                users.expired,
+                users.evicted,
             ),
         )
         tree = self._process_tree

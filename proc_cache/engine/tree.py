@@ -90,7 +90,8 @@ class ProcessTree:
         """A process is born, or a thread."""
         pid = event.child_pid
         if event.child_tid != pid:
-            return self._thread_fork(event)
+            self._thread_fork(event)
+            return None
         start_ns = event.timestamp_ns + self.to_boottime_ns
         known = self.table.newest.get(pid)
         if known is None or 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
@@ -240,9 +241,7 @@ class ProcessTree:
             session, cmdline = parent.session, parent.cmdline
             if event.parent_tid != event.parent_pid:
                 cmd = self._thread_name(event.parent_pid, event.parent_tid) or cmd
-        node = Node(
-            event.child_pid, start_ns, ppid, Source.FORK, parent, cmd, source, uid, session, cmdline
-        )
+        node = Node(event.child_pid, start_ns, ppid, Source.FORK, parent, cmd, source, uid, session, cmdline)
         self.table.add(node)
         self.forks += 1
         return node

@@ -129,7 +129,8 @@ class ProcReader:
                 tids = _list_tids(directory, pid)
             return Sighting(stat, uid, cmdline, tids)
         except OSError as error:
-            return _gone_or_hidden(error, pid)
+            _raise_unless_gone(error, pid)
+            return None
         finally:
             os.close(directory)
 
@@ -155,7 +156,8 @@ class ProcReader:
         try:
             return os.open(path, flags, dir_fd=directory)
         except OSError as error:
-            return _gone_or_hidden(error, pid)
+            _raise_unless_gone(error, pid)
+            return None
 
     def _read(self, pid: int, path: str, directory: int | None, size: int) -> bytes | None:
         """Read a file in one go, at most `size` bytes; None where the process is gone."""
@@ -165,12 +167,13 @@ class ProcReader:
         try:
             return os.read(descriptor, size)
         except OSError as error:
-            return _gone_or_hidden(error, pid)
+            _raise_unless_gone(error, pid)
+            return None
         finally:
             os.close(descriptor)
 
 
-def _gone_or_hidden(error: OSError, pid: int) -> None:
+def _raise_unless_gone(error: OSError, pid: int) -> None:
     if error.errno in _REFUSED:
         raise ProcessHiddenError(pid) from error
     if error.errno not in _GONE:

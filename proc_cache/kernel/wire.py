@@ -96,7 +96,10 @@ _ACK = Struct("=24xII8xIQI")
 
 # The head of each usual message, whole: what matches it needs no other check.
 _USUAL = {
-    (_USUAL_LENGTH, NLMSG_DONE, _CN_ID_PROC, _USUAL_LENGTH - _EVENT_AT, what): (layout.make, layout.unpack_from)
+    (_USUAL_LENGTH, NLMSG_DONE, _CN_ID_PROC, _USUAL_LENGTH - _EVENT_AT, what): (
+        layout.make,
+        layout.unpack_from,
+    )
     for what, layout in _LAYOUTS.items()
 }
 

@@ -12,6 +12,7 @@ from .escape import escape_chain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine.view import View
+    from ..process import Process
     from ..query import Chain, Walk
 
 UNKNOWN = "unknown"
@@ -20,18 +21,22 @@ UNKNOWN = "unknown"
 def chain_text(chain: Chain) -> str:
     """Write a frozen chain."""
     links = [
-        _link(link.pid, link.cmd, link.source, link.user) + _gap(link.generations_left_out)
-        for link in chain.links
+        _link(link.pid, link.cmd, link.source, link.user) + _gap(link.generations_left_out) for link in chain.links
     ]
     return _join(links, chain.missing_pid)
 
 
-def walk_text(view: View, walked: Walk) -> str:
-    """Write a walk without freezing it first: the same text, for where it is written often."""
+def walk_text(view: View, walked: Walk, itself: Process | None = None) -> str:
+    """Write a walk without freezing it first: the same text, for where it is written often.
+
+    `itself` is the first process as it was at another time: in a stream, at its event.
+    """
     links = [
         _link(node.pid, known_name(node), node.source, view.user(node)) + _gap(node.left_out)
         for node in walked.nodes
     ]
+    if itself is not None:
+        links[0] = _link(itself.pid, itself.cmd, itself.source, itself.user) + _gap(itself.generations_left_out)
     return _join(links, walked.missing_pid)
 
 

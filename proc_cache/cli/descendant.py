@@ -1,0 +1,59 @@
+"""`descendant PID CMD`: is PID, or an ancestor of it, named CMD? Yes, no, or cannot tell."""
+
+from __future__ import annotations
+
+from .. import query
+from ..kernel.clocks import boot_wall_ns
+from ..render.chain import chain_text
+from ..render.escape import escape
+from . import exit_status
+from .chain import parse_pid
+from .lookup import new_view, resolve_thread
+from .terminal import is_terminal, style, tell, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..query import Descent
+
+FORMATS = ("chain", "tree", "json", "ndjson")
+_STATUS = {True: exit_status.ANSWERED, False: exit_status.NO, None: exit_status.CANNOT_TELL}
+
+
+def run(word: str, cmd: str, form: str | None, *, is_strict: bool, is_quiet: bool) -> int:
+    """Answer; the exit status is the answer, and what is printed says why."""
+    pid = parse_pid(word)
+    if pid is None:
+        return exit_status.USAGE
+    if not cmd:
+        tell("CMD is empty; give the name of a program")
+        return exit_status.USAGE
+    view = new_view()
+    descent = query.descent(view, resolve_thread(view, pid), cmd, is_strict=is_strict)
+    if not is_quiet:
+        write(_render(descent, form or ("tree" if is_terminal() else "chain")))
+        if descent.descendant is None and descent.reason is not None:
+            tell(f"cannot tell: {descent.reason}")
+    return _STATUS[descent.descendant]
+
+
+def _render(descent: Descent, form: str) -> str:
+    if form in ("json", "ndjson"):
+        from ..render import jsonlines
+
+        answer = jsonlines.descent_object(descent, boot_wall_ns())
+        return jsonlines.document(answer) if form == "json" else jsonlines.line(answer)
+    path = query.path_to(descent)
+    if form == "tree":
+        from ..render.tree import draw_chain
+
+        return f"{_verdict(descent)}\n{draw_chain(path, style())}".rstrip("\n")
+    return chain_text(path)
+
+
+def _verdict(descent: Descent) -> str:
+    cmd = escape(descent.cmd)
+    if descent.match is not None:
+        return f"yes: {descent.match.pid} is {cmd} (by {descent.matched_by})"
+    return (
+        f"no: nothing from {descent.pid} up to the root is {cmd}" if descent.descendant is False else "cannot tell"
+    )

@@ -1,0 +1,20 @@
+"""Every exit status, the same in each command; the larger ones are those of sysexits.h."""
+
+from __future__ import annotations
+
+ANSWERED = 0  # answered, or yes
+NO = 1  # no, or no such process
+USAGE = 2
+CANNOT_TELL = 3  # history too short, events lost, hidden from this user
+UNAVAILABLE = 69  # what is needed is not there: no connector, no room to write
+BUG = 70
+INTERRUPTED = 130  # Ctrl-C before the answer was complete
+TERMINATED = 143  # SIGTERM before the answer was complete
+
+
+def worst(statuses: list[int]) -> int:
+    """Give the status of several answers: the one that most needs looking at."""
+    for status in (USAGE, CANNOT_TELL, NO):
+        if status in statuses:
+            return status
+    return ANSWERED

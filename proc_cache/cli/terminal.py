@@ -1,0 +1,44 @@
+"""Where answers go: results to stdout, everything else to stderr, one line each."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..render.escape import escape
+from ..render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def is_terminal() -> bool:
+    """Tell whether results are read by a person on a screen that can draw."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def style() -> Style:
+    """Colour on a terminal, none under NO_COLOR (https://no-color.org)."""
+    return Style(is_coloured=is_terminal() and not os.environ.get("NO_COLOR"))
+
+
+def write(text: str) -> None:
+    """Write a result, with its newline."""
+    sys.stdout.write(f"{text}\n")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write a result of several lines."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def flush() -> None:
+    """Hand over what was written: whoever reads us may be waiting for it."""
+    sys.stdout.flush()
+
+
+def tell(message: str) -> None:
+    """Say something beside the results: one line on stderr, whatever is in it."""
+    sys.stderr.write(f"proc-cache: {escape(message)}\n")
+    sys.stderr.flush()

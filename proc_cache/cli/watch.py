@@ -1,0 +1,212 @@
+"""`watch [-- COMMAND...]`: processes as they are born, run programs and end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from .. import query
+from ..engine.core import Engine
+from ..errors import ConnectorUnavailableError
+from ..events import Exec, Exit, Fork
+from ..kernel.clocks import boot_wall_ns, boottime_ns, deadline_s, left_s, monotonic_to_boottime_ns
+from ..kernel.priority import Priority
+from ..render import jsonlines
+from ..render.chain import walk_text
+from ..render.events import EVENT_NAMES, event_line, event_object
+from . import exit_status
+from .terminal import flush, is_terminal, tell, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..events import Event
+    from ..process import Node, Process
+    from ..selection import Selection
+
+FORMATS = ("live", "lines", "ndjson")
+_TICK_S = 0.25
+_LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has ended
+
+
+class WatchOptions:
+    """What to show, how, and for how long."""
+
+    __slots__ = ("command", "count", "duration_s", "events", "form", "may_be_realtime", "selection")
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        form: str | None,
+        events: frozenset[type],
+        selection: Selection,
+        count: int | None,
+        duration_s: float | None,
+        command: Sequence[str],
+        may_be_realtime: bool,
+    ) -> None:
+        self.form = form or ("live" if is_terminal() and not command else "lines")
+        self.events = events or frozenset((Fork, Exec, Exit))
+        self.selection = selection
+        self.count = count
+        self.duration_s = duration_s
+        self.command = list(command)
+        self.may_be_realtime = may_be_realtime
+
+
+def parse_events(words: str) -> frozenset[type]:
+    """Read a list of event names, separated by commas. Raises ValueError with what can be given."""
+    kinds = {name: kind for kind, name in EVENT_NAMES.items()}
+    names = [word.strip() for word in words.split(",") if word.strip()]
+    for name in names:
+        if name not in kinds:
+            raise ValueError(f"{name!r} is no event; give some of {','.join(kinds)}")
+    return frozenset(kinds[name] for name in names)
+
+
+def run(options: WatchOptions) -> int:
+    """Watch until the count, the time or the command is over, or the user ends it."""
+    engine = Engine()
+    try:
+        engine.start()
+    except ConnectorUnavailableError as error:
+        tell(f"cannot watch: {error}")
+        return exit_status.UNAVAILABLE
+    with engine:
+        if options.selection.under is not None and options.selection.under not in engine.table.newest:
+            tell(f"no process {options.selection.under} is known")
+            return exit_status.NO
+        # Drawing shares this thread with capture: at real-time priority it would hold up the machine.
+        priority = Priority(may_be_realtime=options.may_be_realtime and options.form != "live")
+        engine.before_pump = priority.adjust
+        gc.collect()
+        gc.freeze()  # what was imported and scanned stays: a full collection of it would take milliseconds
+        try:
+            return _run_command(engine, options) if options.command else _follow(engine, options)
+        finally:
+            _tell_losses(engine)
+
+
+def _follow(engine: Engine, options: WatchOptions) -> int:
+    if options.form == "live":
+        from .live import LiveView
+
+        with LiveView(engine, options.selection) as view:
+            _pump(engine, options, view)
+    else:
+        _pump(engine, options, _Lines(engine, options))
+    return exit_status.ANSWERED
+
+
+def _pump(engine: Engine, options: WatchOptions, shown: Shown) -> None:
+    deadline = deadline_s(options.duration_s) if options.duration_s is not None else None
+    while not shown.is_done and (deadline is None or left_s(deadline)):
+        engine.pump(_TICK_S if deadline is None else min(_TICK_S, left_s(deadline)))
+        shown.refresh()
+
+
+def _run_command(engine: Engine, options: WatchOptions) -> int:
+    """Run the command with its output on our stderr: stdout has the events, and nothing else."""
+    lines = _Lines(engine, options)
+    try:
+        child = subprocess.Popen(options.command, stdout=2)
+    except OSError as error:
+        tell(f"cannot run {options.command[0]}: {error.strerror}")
+        return exit_status.USAGE
+    lines.root_pid = child.pid
+    former = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
+    former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
+    try:
+        while child.poll() is None:
+            engine.pump(_TICK_S / 5)
+            lines.refresh()
+        deadline = deadline_s(_LAST_WORDS_S)
+        while not lines.is_root_gone and left_s(deadline):
+            engine.pump(left_s(deadline))
+        lines.refresh()
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Shown(Protocol):
+    """What shows events: told of each by the engine, and now and then given time to draw."""
+
+    is_done: bool
+
+    def refresh(self) -> None:
+        """Show what has come since."""
+
+
+class _Lines:
+    """A line, or an object, for each event that was asked for.
+
+    Events are set aside as they come and written when the kernel's queue is empty, and before each line the
+    queue is looked at again: what is written late can wait, a name that is read late is lost.
+    """
+
+    def __init__(self, engine: Engine, options: WatchOptions) -> None:
+        self._engine = engine
+        self._view = engine.view
+        self._options = options
+        self._left = options.count
+        self._pending: deque[tuple[Event, Node, Process]] = deque()
+        self.is_done = False
+        self.root_pid: int | None = None  # of the command, with --
+        self.is_root_gone = False
+        engine.observer = self._observe
+
+    def refresh(self) -> None:
+        """Write what was set aside."""
+        booted_ns, to_boottime_ns = boot_wall_ns(), monotonic_to_boottime_ns()
+        while self._pending and not self.is_done:
+            self._engine.pump(0)
+            event, node, process = self._pending.popleft()
+            self._write(event, event.timestamp_ns + to_boottime_ns, node, process, booted_ns)
+        flush()
+
+    def _observe(self, event: Event, node: Node) -> None:
+        if self.root_pid is not None:
+            if node.pid == self.root_pid and isinstance(event, Exit):
+                self.is_root_gone = True
+            if not self._is_of_command(node):
+                return
+        if type(event) in self._options.events and self._options.selection.has(self._view, node):
+            self._pending.append((event, node, self._view.describe(node, is_fresh=False)))
+
+    def _is_of_command(self, node: Node) -> bool:
+        current: Node | None = node
+        while current is not None:
+            if current.pid == self.root_pid and current.ppid == os.getpid():
+                return True
+            current = current.parent
+        return False
+
+    def _write(self, event: Event, time_ns: int, node: Node, process: Process, booted_ns: int) -> None:
+        ancestors = query.walk_from(self._view, node)
+        chain = walk_text(self._view, ancestors, itself=process)
+        if self._options.form == "ndjson":
+            write(jsonlines.line(event_object(event, time_ns, process, chain, booted_ns)))
+        else:
+            write(event_line(event, time_ns, process, chain, booted_ns))
+        if self._left is not None:
+            self._left -= 1
+            self.is_done = self._left <= 0
+
+
+def _tell_losses(engine: Engine) -> None:
+    stats = engine.stats()
+    if stats.lost or stats.overruns:
+        least = "" if stats.lost_is_exact else "at least "
+        tell(
+            f"{least}{stats.lost} messages of the kernel were lost in {stats.overruns} overruns; "
+            f"the tree was repaired by {stats.scans - 1} scans (as of {boottime_ns() / 1e9:.0f} s after boot)"
+        )

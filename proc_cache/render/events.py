@@ -1,0 +1,43 @@
+"""Events of a live stream, as a line and as an object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..events import Comm, Exec, Exit, Fork, Sid, Uid
+from .jsonlines import process_object
+from .times import clock, rfc3339
+from .tree import ending
+
+if TYPE_CHECKING:
+    from ..events import Event
+    from ..process import Process
+    from .jsonlines import Object
+
+EVENT_NAMES: dict[type, str] = {
+    Fork: "fork",
+    Exec: "exec",
+    Exit: "exit",
+    Comm: "comm",
+    Uid: "uid",
+    Sid: "sid",
+}
+_NAME_WIDTH = max(map(len, EVENT_NAMES.values()))
+
+
+def event_line(event: Event, time_ns: int, process: Process, chain: str, boot_wall_ns: int) -> str:
+    """Write an event on one line; `time_ns` is CLOCK_BOOTTIME."""
+    name = EVENT_NAMES[type(event)].ljust(_NAME_WIDTH)
+    how = f"  [{ending(process)}]" if isinstance(event, Exit) else ""
+    return f"{clock(time_ns, boot_wall_ns)} {name} {chain}{how}"
+
+
+def event_object(event: Event, time_ns: int, process: Process, chain: str, boot_wall_ns: int) -> Object:
+    """Give an event with the fields of its process and its chain; `timestamp_ns` is since boot, as all times."""
+    return {
+        "event": EVENT_NAMES[type(event)],
+        "time": rfc3339(time_ns, boot_wall_ns),
+        "timestamp_ns": time_ns,
+        **process_object(process, boot_wall_ns),
+        "chain": chain,
+    }

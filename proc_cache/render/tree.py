@@ -1,0 +1,88 @@
+"""Processes drawn as a tree: a chain from its root down, or all that is there."""
+
+from __future__ import annotations
+
+from ..process import Source
+from .chain import UNKNOWN
+from .escape import escape
+from .style import BOLD, DIM, RED, Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..process import Process
+    from ..query import Chain
+
+
+def draw_chain(chain: Chain, style: Style) -> str:
+    """Draw an ancestry, the root on top, the asked process last."""
+    lines = []
+    if chain.missing_pid is not None:
+        lines.append(f"{chain.missing_pid} {style(DIM, UNKNOWN)}")
+    elif not chain.complete:
+        lines.append(style(DIM, UNKNOWN))
+    for link in reversed(chain.links):
+        if link.generations_left_out:
+            lines.append(style(DIM, f"... {link.generations_left_out} generations left out ..."))
+        label = describe(link, style, is_asked=link is chain.links[0])
+        lines.append(label)
+    return "\n".join(_branch(depth) + line for depth, line in enumerate(lines))
+
+
+def _branch(depth: int) -> str:
+    return "" if depth == 0 else "   " * (depth - 1) + "└─ "
+
+
+def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
+    """Draw all processes, each below its parent; one whose parent is not among them stands at the left."""
+    children: dict[int | None, list[Process]] = {}
+    present = {process.pid for process in processes}
+    for process in processes:
+        ppid = process.current_ppid
+        children.setdefault(ppid if ppid in present and ppid != process.pid else None, []).append(process)
+    # A stack, not recursion: a ladder of processes may be deeper than Python's stack.
+    stack = [(process, "", "") for process in reversed(children.get(None, []))]
+    while stack:
+        process, branch, below = stack.pop()
+        yield branch + describe(process, style)
+        family = children.get(process.pid, [])
+        for index in range(len(family) - 1, -1, -1):
+            is_last = index == len(family) - 1
+            stack.append(
+                (family[index], below + ("└─ " if is_last else "├─ "), below + ("   " if is_last else "│  "))
+            )
+
+
+def describe(process: Process, style: Style, *, is_asked: bool = False) -> str:
+    """Write one process on one line: pid, name, user, how it ended, its arguments."""
+    name = UNKNOWN if process.cmd is None else escape(process.cmd)
+    if process.source == Source.UNREAD and process.cmd is not None:
+        name += "?"
+    parts = [f"{process.pid} {style(BOLD, name) if is_asked else name}", style(DIM, f"({_user(process)})")]
+    if not process.is_alive:
+        parts.append(style(RED if process.exit_status else DIM, f"[{ending(process)}]"))
+    if process.current_ppid not in (process.ppid, None):
+        parts.append(style(DIM, f"[born of {process.ppid}, adopted by {process.current_ppid}]"))
+    if process.cmdline is not None:
+        parts.append(style(DIM, command_line(process)))
+    return " ".join(parts)
+
+
+def ending(process: Process) -> str:
+    """Say how a process ended."""
+    if process.exit_status is None:
+        return "ended"
+    if process.signal is not None:
+        return f"signal {process.signal}" + (", core dumped" if process.is_core_dumped else "")
+    return f"exit {process.exit_code}"
+
+
+def command_line(process: Process) -> str:
+    """Write the arguments on one line, each escaped; empty where they are not known."""
+    arguments = process.cmdline or ()
+    return " ".join(escape(argument.decode("utf-8", "surrogateescape")) for argument in arguments)
+
+
+def _user(process: Process) -> str:
+    return UNKNOWN if process.user is None else escape(process.user)

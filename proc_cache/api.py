@@ -27,10 +27,7 @@ from .process import (
 from .render.chain import walk_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .events import Event
-    from .kernel.procfs import Sighting
 
 _users = UserNames()
 
@@ -59,7 +56,7 @@ def new_pid_tree_with(params: CacheParams) -> PidTree:
 def snapshot_process_tree(tree: PidTree, cache: ProcCache | None = None) -> None:
     """Seed the tree, and the cache with the users too, from all that /proc shows."""
     began_ns = tree.table.timer()
-    sightings = list(_sightings(ProcReader()))
+    sightings = list(ProcReader().see_all())
     with tree.table.lock:
         nodes = tree.process_tree.scan(sightings, began_ns, is_whole=False)
     if cache is not None and cache.table is not tree.table:
@@ -141,16 +138,6 @@ class _CachedUsersView(View):
         if seen is None or (node.start_ns and seen.stat.start_ns != node.start_ns):
             return None
         return self.users.name(seen.uid)
-
-
-def _sightings(reader: ProcReader) -> Iterator[Sighting]:
-    for pid in reader.pids():
-        try:
-            seen = reader.see(pid, with_tids=True)
-        except ProcessHiddenError:
-            continue
-        if seen is not None:
-            yield seen
 
 
 def _follow(cache: ProcCache, event: Event, node: Node) -> None:

@@ -12,7 +12,6 @@ from ..version import __version__
 app = typer.Typer(
     name="proc-cache",
     help="Who started this process, even if it is already gone?",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -24,7 +23,7 @@ Pids = Annotated[
     list[str], typer.Argument(metavar="PID... | -", help="Processes; - reads them from stdin, one a line.")
 ]
 Cmd = Annotated[str, typer.Argument(metavar="CMD", help="A name, as `ps -o comm=` prints it, or a longer one.")]
-CmdFilter = Annotated[Optional[str], typer.Option("--cmd", metavar="CMD", help="Only processes of this name.")]
+CmdFilter = Annotated[str | None, typer.Option("--cmd", metavar="CMD", help="Only processes of this name.")]
 UserFilter = Annotated[
     str | None,
     typer.Option("--user", metavar="USER", help="Only processes of this user (name or uid)."),

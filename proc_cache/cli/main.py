@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,6 +47,11 @@ def _dispatch(arguments: list[str]) -> int:
 
     from .app import app
 
+    if not arguments:
+        with contextlib.redirect_stdout(sys.stderr):  # asked nothing: no result
+            app(["--help"], prog_name="proc-cache", standalone_mode=False)
+        return exit_status.USAGE
+
     # Typer exports its errors by this one name only: BadParameter is a UsageError is a ClickException.
     usage_error: type[Exception] = BadParameter.__mro__[1]
     try:
@@ -62,8 +68,6 @@ def _end_for_usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "proc-cache"
     message = error.format_message()  # type: ignore[attr-defined]
-    if not message:  # no command at all: the help was shown
-        return exit_status.USAGE
     tell(f"{' '.join(message.split())} (see `{path} --help`)")
     return exit_status.USAGE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import query
-from ..errors import MalformedMessageError, ProcessHiddenError
+from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
 from ..kernel.procfs import ProcReader
@@ -22,12 +22,11 @@ from .table import ProcessTable
 from .view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from ..events import Event
-    from ..kernel.procfs import Sighting
     from ..process import Node
 
     Observer = Callable[[Event, Node], None]
@@ -161,21 +160,12 @@ class Engine:
     def scan(self) -> list[Node]:
         """Read every process that /proc shows into the tree; returns them."""
         began_ns = self.table.timer()
-        sightings = list(self._sightings())
+        sightings = list(self.reader.see_all())
         # Where PID 1 is not shown, /proc hides processes from this user: absence proves nothing.
         is_whole = any(sighting.stat.pid == 1 for sighting in sightings)
         with self.table.lock:
             self._scans += 1
             return self._process_tree.scan(sightings, began_ns, is_whole=is_whole)
-
-    def _sightings(self) -> Iterator[Sighting]:
-        for pid in self.reader.pids():
-            try:
-                sighting = self.reader.see(pid, with_tids=True)
-            except ProcessHiddenError:
-                continue
-            if sighting is not None:
-                yield sighting
 
     # --- questions --------------------------------------------------------------------------------------
 

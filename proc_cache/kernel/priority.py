@@ -42,7 +42,7 @@ def _set_scheduling(policy: int, nice: int, priority: int, slice_ns: int) -> boo
     if number is None:
         return False
     attr = _SCHED_ATTR.pack(_SCHED_ATTR.size, policy, _SCHED_FLAG_RESET_ON_FORK, nice, priority, slice_ns, 0, 0)
-    return ctypes.CDLL(None).syscall(number, 0, attr, 0) == 0
+    return bool(ctypes.CDLL(None).syscall(number, 0, attr, 0) == 0)
 
 
 class Priority:

@@ -134,6 +134,16 @@ class ProcReader:
         finally:
             os.close(directory)
 
+    def see_all(self) -> Iterator[Sighting]:
+        """Read every process that is listed, threads' ids included; what is hidden or gone is passed over."""
+        for pid in self.pids():
+            try:
+                seen = self.see(pid, with_tids=True)
+            except ProcessHiddenError:
+                continue
+            if seen is not None:
+                yield seen
+
     def tgid(self, tid: int) -> int | None:
         """Tell which process a thread belongs to; None where there is no such task."""
         data = self._read(tid, f"{self.root}/{tid}/status", None, _STAT_SIZE)

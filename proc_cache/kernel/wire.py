@@ -152,7 +152,8 @@ def _decode_connector(data: Buffer, offset: int, length: int, events: list[Event
         seq, ack, cpu, timestamp_ns, error = _ACK.unpack_from(data, offset)
         events.append(Ack(seq, cpu, timestamp_ns, error, ack))
     else:
-        events.append(Unknown(*_UNKNOWN.unpack_from(data, offset), what))
+        seq, cpu, timestamp_ns = _UNKNOWN.unpack_from(data, offset)
+        events.append(Unknown(seq, cpu, timestamp_ns, what))
 
 
 def encode_listen(port_id: int, ack: int) -> bytes:

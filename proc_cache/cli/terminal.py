@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..render.escape import escape
-from ..render.style import Style
+from ..render.style import PLAIN, Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ def is_terminal() -> bool:
 
 
 def style() -> Style:
-    """Colour on a terminal, none under NO_COLOR (https://no-color.org)."""
-    return Style(is_coloured=is_terminal() and not os.environ.get("NO_COLOR"))
+    """Colour and width of the terminal; no colour under NO_COLOR (https://no-color.org)."""
+    if not sys.stdout.isatty():
+        return PLAIN
+    width = os.get_terminal_size(sys.stdout.fileno()).columns or None  # 0: a terminal that has not said
+    return Style(is_coloured=is_terminal() and not os.environ.get("NO_COLOR"), width=width)
 
 
 def write(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from .. import query
+from ..engine.collector import IdleCollector
 from ..engine.core import Engine
 from ..errors import ConnectorUnavailableError
 from ..events import Exec, Exit, Fork
@@ -83,8 +83,7 @@ def run(options: WatchOptions) -> int:
         # Drawing shares this thread with capture: at real-time priority it would hold up the machine.
         priority = Priority(may_be_realtime=options.may_be_realtime and options.form != "live")
         engine.before_pump = priority.adjust
-        gc.collect()
-        gc.freeze()  # what was imported and scanned stays: a full collection of it would take milliseconds
+        engine.when_idle = IdleCollector().idle
         try:
             return _run_command(engine, options) if options.command else _follow(engine, options)
         finally:

@@ -13,7 +13,7 @@ from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
 from ..kernel.procfs import ProcReader
-from ..kernel.wire import decode
+from ..kernel.wire import decode, decode_usual
 from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
 from .cache import PidTree, ProcCache, new_user_names
 from .losses import SEQ_MASK, LossLedger
@@ -22,7 +22,7 @@ from .table import ProcessTable
 from .view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -39,7 +39,7 @@ class Engine:
 
     `observer` is called with every event that was about a process, right after it was applied, with the
     process as it is then; it must be quick, for the kernel's queue is waiting. `before_pump` is called
-    before each look at that queue.
+    before each look at that queue, `when_idle` where it was found empty.
     """
 
     def __init__(
@@ -58,8 +58,11 @@ class Engine:
         self.view = View(self.table, self.reader, users, self.ledger)
         self.observer: Observer | None = None
         self.before_pump: Callable[[], None] | None = None
+        self.when_idle: Callable[[], None] | None = None
         self._process_tree = self.tree.process_tree
         self._connector: ProcConnector | None = None
+        self._handlers = self._process_tree.handlers
+        self._last = self.ledger.last
         self._messages = self._malformed = self._scans = 0
         self._needs_scan = False
 
@@ -67,9 +70,14 @@ class Engine:
 
     def start(self, connector: ProcConnector | None = None) -> None:
         """Listen, scan, and apply what came in between. Raises ConnectorUnavailableError."""
-        self._connector = connector or ProcConnector.open()
+        self.listen(connector or ProcConnector.open())
         self.scan()
         self.pump(0)
+
+    def listen(self, connector: ProcConnector) -> None:
+        """Take messages from this connector from now on; it is closed with the engine."""
+        self.close()
+        self._connector = connector
 
     def close(self) -> None:
         """Stop listening. What is known stays and can be asked."""
@@ -99,8 +107,11 @@ class Engine:
         if self.before_pump is not None:
             self.before_pump()
         received = self._receive_batch(connector)
-        if not received and timeout_s and connector.wait(timeout_s):
-            received = self._receive_batch(connector)
+        if not received and timeout_s:
+            if self.when_idle is not None:
+                self.when_idle()
+            if connector.wait(timeout_s):
+                received = self._receive_batch(connector)
         with self.table.lock:
             self.table.expire()
         # A loss is repaired once the queue has been emptied: the scan itself takes time to read.
@@ -131,27 +142,33 @@ class Engine:
             return self._apply(data)
 
     def _apply(self, data: bytes) -> bool:
+        event = decode_usual(data)
+        if event is not None:
+            return self._apply_event(event)
         try:
-            events = decode(data)
+            events: Sequence[Event] = decode(data)
         except MalformedMessageError as error:
             self._malformed += 1
-            events = list(error.events)
-        is_applied = False
-        last, handlers = self.ledger.last, self._process_tree.handlers
-        for event in events:
-            self._messages += 1
-            before = last.get(event.cpu)
-            if before is None or event.seq != before.seq + 1 & SEQ_MASK:
-                self._note_gap(event)
-            last[event.cpu] = event
-            handler = handlers.get(event.__class__)
-            if handler is not None:
-                node = handler(event)
-                if node is not None:
-                    is_applied = True
-                    if self.observer is not None:
-                        self.observer(event, node)
-        return is_applied
+            events = error.events
+        applied = [self._apply_event(event) for event in events]
+        return any(applied)
+
+    def _apply_event(self, event: Event) -> bool:
+        self._messages += 1
+        seq, cpu = event[:2]
+        last = self._last.get(cpu)
+        if last is None or seq != last[0] + 1 & SEQ_MASK:
+            self._note_gap(event)
+        self._last[cpu] = event
+        handler = self._handlers.get(event.__class__)
+        if handler is None:
+            return False
+        node = handler(event)
+        if node is None:
+            return False
+        if self.observer is not None:
+            self.observer(event, node)
+        return True
 
     def _note_gap(self, event: Event) -> None:
         if self.ledger.gap(event, self._process_tree.to_boottime_ns):

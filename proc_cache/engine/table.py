@@ -50,6 +50,8 @@ class ProcessTable:
         self.dead = 0  # retained processes that have exited
         self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
         self._queue: deque[Node] = deque()  # the dead that are not held, in the order of their exits
+        # Room is made for some at a time: a call for each would cost more than what it does.
+        self._room = params.capacity + params.capacity // 1024
         self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
         self._shorten_step = max(params.capacity // 4, 4 * self._ladder_ends)
         self._shorten_beyond = params.capacity // 2 + self._shorten_step
@@ -100,7 +102,7 @@ class ProcessTable:
         node.exit_status = status
         self._queue.append(node)
         self.dead += 1
-        if self.dead > self.params.capacity:
+        if self.dead > self._room:
             self._make_room()
 
     def revive(self, node: Node) -> None:
@@ -147,7 +149,11 @@ class ProcessTable:
     def _make_room(self) -> None:
         queue = self._queue
         while queue and self.dead > self.params.capacity:
-            self.evicted += self._release_oldest()
+            node = queue.popleft()
+            if not node.children:
+                self.evicted += self._evict(node)
+                continue
+            node.held = True
             if self.dead - len(queue) > self._shorten_beyond:
                 self._shorten_ladders()
 

@@ -88,15 +88,19 @@ class ProcessTree:
 
     def fork(self, event: Fork) -> Node | None:
         """A process is born, or a thread."""
-        pid = event.child_pid
-        if event.child_tid != pid:
+        _, _, timestamp_ns, _, parent_pid, tid, pid = event
+        if tid != pid:
             self._thread_fork(event)
             return None
-        start_ns = event.timestamp_ns + self.to_boottime_ns
-        known = self.table.newest.get(pid)
-        if known is None or 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
-            return self._new_child(event, start_ns)
-        return self._fork_of_known(event, known, start_ns)
+        start_ns = timestamp_ns + self.to_boottime_ns
+        newest = self.table.newest
+        known = newest.get(pid)
+        if known is not None and not 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
+            return self._fork_of_known(event, known, start_ns)
+        parent = newest.get(parent_pid)
+        if parent is None or parent.exit_ns or parent.start_ns > start_ns:
+            parent = self._find_parent(parent_pid, start_ns)
+        return self._bear(event, start_ns, parent)
 
     def exec(self, event: Exec) -> Node | None:
         """The process runs another program: read which."""
@@ -125,20 +129,31 @@ class ProcessTree:
 
     def exit(self, event: Exit) -> Node | None:
         """A thread ended, and with the last one the process."""
+        _, _, timestamp_ns, tid, pid, status, _, _, parent_pid = event
+        if tid != pid or pid in self._threads:
+            return self._exit_among_threads(event)
+        return self._end(pid, timestamp_ns + self.to_boottime_ns, status, parent_pid)
+
+    def _exit_among_threads(self, event: Exit) -> Node | None:
+        """The leader's exit is provisional while others run on; the last one makes it true."""
         pid = event.pid
-        threads = self._threads.get(pid)
         if event.tid == pid:
-            if threads:
-                self._leader_exits[pid] = event
-                return None
-            return self._end(event, event)
-        if threads is not None:
-            threads.pop(event.tid, None)
-            if not threads:
-                del self._threads[pid]
-                if pid in self._leader_exits:
-                    return self._end(self._leader_exits.pop(pid), event)
-        return None
+            self._leader_exits[pid] = event
+            return None
+        threads = self._threads.get(pid)
+        if threads is None:
+            return None
+        threads.pop(event.tid, None)
+        if threads:
+            return None
+        del self._threads[pid]
+        if pid not in self._leader_exits:
+            return None
+        leader = self._leader_exits.pop(pid)
+        exit_ns = event.timestamp_ns + self.to_boottime_ns
+        if leader is None:
+            return self._end(pid, exit_ns, None, None)
+        return self._end(pid, exit_ns, leader.status, leader.parent_pid)
 
     def comm(self, event: Comm) -> Node | None:
         """A thread has another name; the leader's is the process's."""
@@ -229,19 +244,26 @@ class ProcessTree:
 
     # --- births -----------------------------------------------------------------------------------------
 
-    def _new_child(self, event: Fork, start_ns: int) -> Node:
-        parent = self.table.newest.get(event.parent_pid)
-        if parent is None or parent.exit_ns or parent.start_ns > start_ns:
-            parent = self._find_parent(event.parent_pid, start_ns)
+    def _bear(self, event: Fork, start_ns: int, parent: Node | None) -> Node:
+        """Add a process just born: what it has, it has from its parent."""
         if parent is None:
-            ppid, cmd, source, uid, session, cmdline = event.parent_pid, "", Source.FORK, None, None, None
+            node = Node(event.child_pid, start_ns, event.parent_pid, Source.FORK, None, "", Source.FORK, None)
         else:
-            # parent.pid, not the event's: one integer for all the children
-            ppid, cmd, source, uid = parent.pid, parent.cmd, _AT_FORK[parent.source], parent.uid
-            session, cmdline = parent.session, parent.cmdline
-            if event.parent_tid != event.parent_pid:
-                cmd = self._thread_name(event.parent_pid, event.parent_tid) or cmd
-        node = Node(event.child_pid, start_ns, ppid, Source.FORK, parent, cmd, source, uid, session, cmdline)
+            # parent.pid, not the event's: one integer for all the children.
+            node = Node(
+                event.child_pid,
+                start_ns,
+                parent.pid,
+                Source.FORK,
+                parent,
+                parent.cmd,
+                _AT_FORK[parent.source],
+                parent.uid,
+                parent.session,
+                parent.cmdline,
+            )
+        if event.parent_tid != event.parent_pid:
+            node.cmd = self._thread_name(event.parent_pid, event.parent_tid) or node.cmd
         self.table.add(node)
         self.forks += 1
         return node
@@ -273,7 +295,7 @@ class ProcessTree:
         if not known.exit_ns:  # its Exit was lost
             self._forget_threads(known.pid)
             self.table.retire(known, start_ns, None)
-        return self._new_child(event, start_ns)
+        return self._bear(event, start_ns, self._find_parent(event.parent_pid, start_ns))
 
     def _fill_in(self, event: Fork, known: Node, start_ns: int) -> Node:
         """A Fork after the Exit of the same process: it tells whose child that was, and resurrects nothing."""
@@ -314,14 +336,22 @@ class ProcessTree:
 
     # --- ends -------------------------------------------------------------------------------------------
 
-    def _end(self, leader: Exit | None, last: Exit) -> Node | None:
-        """End the process: the leader's status, where it was seen, and the time of the last thread."""
-        pid = last.pid
-        exit_ns = last.timestamp_ns + self.to_boottime_ns
-        status = leader.status if leader is not None else None
+    def _end(self, pid: int, exit_ns: int, status: int | None, adopter_pid: int | None) -> Node | None:
+        """End the process that had this pid then."""
         node = self.table.newest.get(pid)
-        if node is not None and node.start_ns > exit_ns:
-            node = self._owner(pid, exit_ns)
+        if node is None or node.exit_ns or node.start_ns > exit_ns or node.ppid_source != Source.FORK:
+            node = self._who_ended(pid, exit_ns, status)
+            if node is None or node.exit_ns:
+                return node
+        if adopter_pid is not None and adopter_pid != node.ppid:
+            node.adopter_pid = adopter_pid
+        self.table.retire(node, exit_ns, status)
+        self.exits += 1
+        return node
+
+    def _who_ended(self, pid: int, exit_ns: int, status: int | None) -> Node | None:
+        """Find whom an Exit is about where that is not plain; None where it was nobody that is known."""
+        node = self._owner(pid, exit_ns)
         if node is None:
             if pid in self.table.newest:  # younger owners are known, this one is not
                 return None
@@ -330,13 +360,8 @@ class ProcessTree:
         elif node.exit_ns:
             if node.exit_status is None:  # a scan had noticed that it was gone
                 node.exit_status = status
-            return node
         elif node.ppid_source == Source.SNAPSHOT and exit_ns < self._scan_began_ns:
             return None  # the scan saw the next owner of the pid alive
-        if leader is not None and leader.parent_pid != node.ppid:
-            node.adopter_pid = leader.parent_pid
-        self.table.retire(node, exit_ns, status)
-        self.exits += 1
         return node
 
     # --- threads ----------------------------------------------------------------------------------------

@@ -104,21 +104,20 @@ _USUAL = {
 }
 
 
+def decode_usual(data: Buffer) -> Event | None:
+    """Give the event of a datagram that is just one message as kernels send them, None for any other."""
+    if len(data) != _USUAL_LENGTH:
+        return None
+    usual = _USUAL.get(_unpack_head(data))
+    return None if usual is None else usual[0](usual[1](data))
+
+
 def decode(data: Buffer) -> list[Event]:
     """Give the events of one datagram, in order.
 
     Messages that are not about processes are passed over. Raises MalformedMessageError where the bytes
     end too early or contradict themselves; the error holds the events that came before.
     """
-    if len(data) == _USUAL_LENGTH:
-        usual = _USUAL.get(_unpack_head(data))
-        if usual is not None:
-            make, unpack_from = usual
-            return [make(unpack_from(data))]
-    return _decode_any(data)
-
-
-def _decode_any(data: Buffer) -> list[Event]:
     events: list[Event] = []
     offset = 0
     end = len(data)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from .jsonlines import process_object
-from .times import clock, rfc3339
-from .tree import ending
+from .times import clock, duration, rfc3339
+from .tree import command_line, ending
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -28,8 +28,18 @@ _NAME_WIDTH = max(map(len, EVENT_NAMES.values()))
 def event_line(event: Event, time_ns: int, process: Process, chain: str, boot_wall_ns: int) -> str:
     """Write an event on one line; `time_ns` is CLOCK_BOOTTIME."""
     name = EVENT_NAMES[type(event)].ljust(_NAME_WIDTH)
-    how = f"  [{ending(process)}]" if isinstance(event, Exit) else ""
-    return f"{clock(time_ns, boot_wall_ns)} {name} {chain}{how}"
+    return f"{clock(time_ns, boot_wall_ns)} {name} {chain}{_detail(event, process)}"
+
+
+def _detail(event: Event, process: Process) -> str:
+    """What an event tells beyond who it was: the arguments of an exec, the end of an exit."""
+    if isinstance(event, Exec) and process.cmdline is not None:
+        return f"  {command_line(process)}"
+    if not isinstance(event, Exit):
+        return ""
+    ran_ns = (process.exit_time_ns or 0) - (process.start_time_ns or 0)
+    after = f" after {duration(ran_ns)}" if process.exit_time_ns and process.start_time_ns else ""
+    return f"  [{ending(process)}{after}]"
 
 
 def event_object(event: Event, time_ns: int, process: Process, chain: str, boot_wall_ns: int) -> Object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .chain import UNKNOWN
 from .escape import escape
-from .style import BOLD, Style
+from .style import BOLD, Style, columns
 from .times import clock
 from .tree import command_line, ending
 
@@ -21,10 +21,10 @@ _RIGHT = 2  # the first columns are numbers
 def draw_table(processes: Sequence[Process], boot_wall_ns: int, style: Style) -> Iterator[str]:
     """Give the lines of the table, its heading first."""
     rows = [_row(process, boot_wall_ns) for process in processes]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    yield style(BOLD, _line(_HEADINGS, widths))
+    widths = [max(map(columns, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    yield style(BOLD, _line(_HEADINGS, widths, style))
     for row in rows:
-        yield _line(row, widths)
+        yield _line(row, widths, style)
 
 
 def _row(process: Process, boot_wall_ns: int) -> tuple[str, ...]:
@@ -39,9 +39,9 @@ def _row(process: Process, boot_wall_ns: int) -> tuple[str, ...]:
     )
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], style: Style) -> str:
     padded = [
-        cell.rjust(width) if index < _RIGHT else cell.ljust(width)
+        (cell.rjust(width) if index < _RIGHT else cell + " " * (width - columns(cell)))
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
-    return "  ".join(padded).rstrip()
+    return style.cut("  ".join(padded).rstrip(), 0)

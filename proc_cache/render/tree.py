@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..process import Source
 from .chain import UNKNOWN
 from .escape import escape
-from .style import BOLD, DIM, RED, Style
+from .style import BOLD, DIM, RED, Style, columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def draw_chain(chain: Chain, style: Style) -> str:
     for link in reversed(chain.links):
         if link.generations_left_out:
             lines.append(style(DIM, f"... {link.generations_left_out} generations left out ..."))
-        label = describe(link, style, is_asked=link is chain.links[0])
-        lines.append(label)
+        lines.append(describe(link, style, len(_branch(len(lines))), is_asked=link is chain.links[0]))
     return "\n".join(_branch(depth) + line for depth, line in enumerate(lines))
 
 
@@ -45,7 +44,7 @@ def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
     stack = [(process, "", "") for process in reversed(children.get(None, []))]
     while stack:
         process, branch, below = stack.pop()
-        yield branch + describe(process, style)
+        yield branch + describe(process, style, len(branch))
         family = children.get(process.pid, [])
         for index in range(len(family) - 1, -1, -1):
             is_last = index == len(family) - 1
@@ -54,19 +53,19 @@ def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
             )
 
 
-def describe(process: Process, style: Style, *, is_asked: bool = False) -> str:
-    """Write one process on one line: pid, name, user, how it ended, its arguments."""
+def describe(process: Process, style: Style, used: int = 0, *, is_asked: bool = False) -> str:
+    """Write one process on one line: pid, name, user, how it ended, its arguments as far as they fit."""
     name = UNKNOWN if process.cmd is None else escape(process.cmd)
     if process.source == Source.UNREAD and process.cmd is not None:
         name += "?"
-    parts = [f"{process.pid} {style(BOLD, name) if is_asked else name}", style(DIM, f"({_user(process)})")]
+    words = [(BOLD if is_asked else "", f"{process.pid} {name}"), (DIM, f"({_user(process)})")]
     if not process.is_alive:
-        parts.append(style(RED if process.exit_status else DIM, f"[{ending(process)}]"))
+        words.append((RED if process.exit_status else DIM, f"[{ending(process)}]"))
     if process.current_ppid not in (process.ppid, None):
-        parts.append(style(DIM, f"[born of {process.ppid}, adopted by {process.current_ppid}]"))
-    if process.cmdline is not None:
-        parts.append(style(DIM, command_line(process)))
-    return " ".join(parts)
+        words.append((DIM, f"[born of {process.ppid}, adopted by {process.current_ppid}]"))
+    used += sum(columns(word) + 1 for _, word in words)
+    words.append((DIM, style.cut(command_line(process), used)))
+    return " ".join(style(sgr, word) if sgr else word for sgr, word in words if word)
 
 
 def ending(process: Process) -> str:

@@ -54,3 +54,15 @@ def sid(pid: int, **head: int) -> bytes:
 
 def ack(number: int, *, error: int = 0, **head: int) -> bytes:
     return message(wire.PROC_EVENT_NONE, pack("=I", error), ack=number, **head)
+
+
+def gid(pid: int, rgid: int, egid: int, *, tid: int | None = None, **head: int) -> bytes:
+    return message(wire.PROC_EVENT_GID, pack("=iiII", tid or pid, pid, rgid, egid), **head)
+
+
+def ptrace(pid: int, tracer: int, **head: int) -> bytes:
+    return message(wire.PROC_EVENT_PTRACE, pack("=iiii", pid, pid, tracer, tracer), **head)
+
+
+def coredump(pid: int, parent: int, **head: int) -> bytes:
+    return message(wire.PROC_EVENT_COREDUMP, pack("=iiii", pid, pid, parent, parent), **head)

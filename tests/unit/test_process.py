@@ -1,0 +1,88 @@
+"""process.py: what is known of a process, and how it ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from proc_cache.process import Node, Process, Source, is_name_certain, known_name, split_cmdline
+
+
+def node(cmd: str, source: str) -> Node:
+    return Node(10, 1, 1, Source.FORK, None, cmd, source, 0)
+
+
+def process(status: int | None) -> Process:
+    return Process(
+        pid=10,
+        ppid=1,
+        ppid_source=Source.FORK,
+        current_ppid=1,
+        cmd="sh",
+        source=Source.EXEC,
+        cmdline=None,
+        uid=0,
+        user="root",
+        session=1,
+        start_time_ns=1,
+        is_alive=False,
+        exit_time_ns=2,
+        exit_status=status,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "signal", "is_core_dumped"),
+    [
+        (None, None, None, None),
+        (0, 0, None, False),
+        (768, 3, None, False),
+        (255 << 8, 255, None, False),
+        (9, None, 9, False),
+        (11 | 0x80, None, 11, True),
+    ],
+)
+def test_wait_status(status: int | None, code: int | None, signal: int | None, is_core_dumped: bool | None) -> None:
+    ended = process(status)
+    assert (ended.exit_code, ended.signal, ended.is_core_dumped) == (code, signal, is_core_dumped)
+
+
+@pytest.mark.parametrize(
+    ("cmd", "source", "name", "is_certain"),
+    [
+        ("sh", Source.EXEC, "sh", True),
+        ("", Source.COMM, "", True),  # prctl(PR_SET_NAME, "")
+        ("sh", Source.INHERITED, "sh", True),
+        ("sh", Source.SNAPSHOT, "sh", True),
+        ("sh", Source.PROCFS, "sh", True),
+        ("sh", Source.UNREAD, "sh", False),
+        ("", Source.UNREAD, None, False),
+        ("", Source.FORK, None, False),
+        ("", Source.EXIT, None, False),
+        ("sh", Source.MANUAL, "sh", True),
+        ("", Source.MANUAL, None, False),
+    ],
+)
+def test_what_is_known_of_a_name(cmd: str, source: str, name: str | None, is_certain: bool) -> None:
+    assert known_name(node(cmd, source)) == name
+    assert is_name_certain(node(cmd, source)) is is_certain
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "arguments"),
+    [
+        (b"", []),
+        (b"sh\0-c\0\0", [b"sh", b"-c", b""]),
+        (b"nginx: worker", [b"nginx: worker"]),  # a title without NUL
+        (b"sh\0-c", [b"sh", b"-c"]),  # cut at the limit
+        (b"\0", [b""]),
+    ],
+)
+def test_cmdline_as_arguments(cmdline: bytes, arguments: list[bytes]) -> None:
+    assert split_cmdline(cmdline) == arguments
+
+
+def test_the_uid_at_birth_is_kept() -> None:
+    born = node("sh", Source.EXEC)
+    born.uid = 1000
+    assert born.birth_uid == 0
+    assert "10 'sh'" in repr(born)

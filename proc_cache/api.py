@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import query
 from .engine.cache import PidTree, ProcCache, new_user_names
+from .engine.identity import is_same_start
 from .engine.table import ProcessTable
 from .engine.view import View
 from .errors import ConnectorUnavailableError, MalformedMessageError, ProcessHiddenError
@@ -23,6 +24,7 @@ from .process import (
     PROC_CACHE_TTL_SECS,
     CacheParams,
     Node,
+    is_name_read,
 )
 from .render.chain import walk_text
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .events import Event
 
 _users = UserNames()
+_QUEUED_AT_MOST_S = 60
 
 
 def new_cache() -> ProcCache:
@@ -79,12 +82,19 @@ def handle_proc_events(cache: ProcCache, tree: PidTree, data: bytes) -> bool:
     for event in events:
         with tree.table.lock:
             handler = tree.process_tree.handlers.get(type(event))
-            node = handler(event) if handler is not None else None
+            node = handler(_dated(tree, event)) if handler is not None else None
         if node is not None:
             is_applied = True
             if cache.table is not tree.table:
                 _follow(cache, event, node)
     return is_applied
+
+
+def _dated(tree: PidTree, event: Event) -> Event:
+    """Give an event as of now that is too old for any queue: made by hand, perhaps without a clock."""
+    now_ns = tree.table.timer() - tree.process_tree.to_boottime_ns
+    oldest_ns = now_ns - int(max(tree.table.params.ttl_secs, _QUEUED_AT_MOST_S) * 1e9)
+    return event if event.timestamp_ns >= oldest_ns else event._replace(timestamp_ns=now_ns)
 
 
 def build_chain(tree: PidTree, cache: ProcCache, pid: int) -> str:
@@ -145,7 +155,9 @@ def _follow(cache: ProcCache, event: Event, node: Node) -> None:
     with cache.table.lock:
         known = cache.table.newest.get(node.pid)
         if isinstance(event, Fork):
-            if known is not None:  # a new process has the pid: nothing of the old one may answer for it
+            if known is not None and is_same_start(node.start_ns, known.start_ns) and is_name_read(node):
+                _copy_facts(cache, node)  # it was seen before its Fork was read
+            elif known is not None:  # a new process has the pid: nothing of the old one may answer for it
                 cache.table.forget(known)
         elif isinstance(event, Exit):
             if known is not None and not known.exit_ns:
@@ -156,7 +168,8 @@ def _follow(cache: ProcCache, event: Event, node: Node) -> None:
 
 def _copy_facts(cache: ProcCache, node: Node) -> None:
     known = cache.table.newest.get(node.pid)
-    if known is None or known.exit_ns or known.start_ns != node.start_ns:
+    if known is None or known.exit_ns or not is_same_start(node.start_ns, known.start_ns):
         known = Node(node.pid, node.start_ns, node.ppid, node.ppid_source, None, "", node.source, node.uid)
         cache.table.add(known)
+    known.start_ns = node.start_ns
     known.cmd, known.source, known.uid, known.cmdline = node.cmd, node.source, node.uid, node.cmdline

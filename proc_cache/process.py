@@ -128,6 +128,11 @@ def known_name(node: Node) -> str | None:
     return node.cmd if node.cmd or node.source in _NAMING else None
 
 
+def is_name_read(node: Node) -> bool:
+    """Tell whether the name is this process's own, not one that it was born with and may have changed."""
+    return node.source not in (Source.INHERITED, Source.UNREAD, Source.FORK)
+
+
 def is_name_certain(node: Node) -> bool:
     """Tell whether `cmd` is the name that this process had last, as far as anything was told of it."""
     return node.source in _NAMING or (node.source == Source.MANUAL and bool(node.cmd))

@@ -45,7 +45,7 @@ class Descent(Record):
     descendant: bool | None
     reason: str | None
     match: Process | None
-    matched_by: str | None  # "cmd", or what gave a name longer than the kernel's: "argv[0]"
+    matched_by: str | None  # "cmd", or the argument that gave a name longer than the kernel's: "argv[0]"
     chain: Chain
 
 
@@ -92,15 +92,21 @@ def chain(view: View, pid: int) -> Chain:
 
 def _freeze(view: View, pid: int, walked: Walk) -> Chain:
     nodes = walked.nodes
+    reason = walked.reason or _what_is_left_out(nodes)
     return Chain(
         pid=pid,
-        complete=bool(nodes) and walked.reason is None,
-        reason=walked.reason,
+        complete=bool(nodes) and reason is None,
+        reason=reason,
         lost_events=view.lost_events(nodes[0]) if nodes else 0,
         links=tuple(view.describe(node) for node in nodes),
         missing_pid=walked.missing_pid,
         is_hidden=walked.is_hidden,
     )
+
+
+def _what_is_left_out(nodes: tuple[Node, ...]) -> str | None:
+    left_out = sum(node.left_out for node in nodes)
+    return f"{left_out} generations on the way were left out to bound memory" if left_out else None
 
 
 def descent(view: View, pid: int, cmd: str, *, is_strict: bool = False) -> Descent:
@@ -138,8 +144,8 @@ def path_to(descent: Descent) -> Chain:
 def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:
     """Compare a name with a process's: yes, no, or None for cannot tell; and by which name it matched.
 
-    The kernel keeps 15 bytes of a name. A longer one is compared with the base name of argv[0], and only
-    where the kernel's name is its beginning.
+    The kernel keeps 15 bytes of a name. A longer one is compared with the base names in the arguments, and
+    only where the kernel's name is its beginning.
     """
     if not is_name_certain(node):
         return None, None
@@ -151,7 +157,20 @@ def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:
         return True, "cmd"
     if known != wanted[:COMM_MAX_BYTES]:
         return False, None
-    if node.cmdline is None:
-        return None, None
-    argument = split_cmdline(node.cmdline)[0]
-    return argument.rpartition(b"/")[2] == wanted, "argv[0]"
+    return _match_long_name(wanted, node)
+
+
+def _match_long_name(wanted: bytes, node: Node) -> tuple[bool | None, str | None]:
+    """Look for the whole of a name that the kernel cut, among the arguments that can hold it.
+
+    That is argv[0], or for a script the one behind its interpreter and that one's option (execve(2)).
+    """
+    arguments = split_cmdline(node.cmdline or b"")[:3]
+    names = [argument.rpartition(b"/")[2] for argument in arguments]
+    for index, name in enumerate(names):
+        if name == wanted:
+            return True, f"argv[{index}]"
+    # A title that a program wrote over its arguments has no NUL at its end, and proves nothing.
+    is_title = not (node.cmdline or b"").endswith(b"\0")
+    is_other = any(name.startswith(wanted[:COMM_MAX_BYTES]) for name in names)
+    return (False if is_other and not is_title else None), None

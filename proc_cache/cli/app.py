@@ -1,13 +1,20 @@
-"""Declares the commands and their options for Typer, which only parses; a module beside this does each."""
+"""Declares the commands and their options for Typer, which only parses.
+
+Each function here returns what is to be done, and `main` does it: Typer has opinions of its own about closed
+pipes and exit statuses. What a command does stands in the module of its name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
 
 from ..selection import Selection
 from ..version import __version__
+
+Action = Callable[[], int]
 
 app = typer.Typer(
     name="proc-cache",
@@ -63,14 +70,14 @@ def _main(
 
 
 @app.command()
-def chain(pids: Pids, form: ChainFormat = None) -> int:
+def chain(pids: Pids, form: ChainFormat = None) -> Action:
     """Show the ancestry of each process, up to its root.
 
     Exit status: 0 all answered, 1 no such process, 3 the way to the root is not known.
     """
     from . import chain as command
 
-    return command.run(pids, form)
+    return lambda: command.run(pids, form)
 
 
 @app.command()
@@ -82,14 +89,14 @@ def descendant(
         bool, typer.Option("--strict", help="Leave PID itself out: only its ancestors count.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit status answers.")] = False,
-) -> int:
+) -> Action:
     """Tell whether PID, or an ancestor of it, is named CMD.
 
     Exit status: 0 yes, 1 no, 3 cannot tell.
     """
     from . import descendant as command
 
-    return command.run(pid, cmd, form, is_strict=strict, is_quiet=quiet)
+    return lambda: command.run(pid, cmd, form, is_strict=strict, is_quiet=quiet)
 
 
 @app.command()
@@ -98,11 +105,11 @@ def snapshot(
     cmd: CmdFilter = None,
     user: UserFilter = None,
     under: UnderFilter = None,
-) -> int:
+) -> Action:
     """List every process now."""
     from . import snapshot as command
 
-    return command.run(Selection(cmd=cmd, user=user, under=under), form)
+    return lambda: command.run(Selection(cmd=cmd, user=user, under=under), form)
 
 
 @app.command()
@@ -131,7 +138,7 @@ def watch(  # noqa: PLR0913
         bool,
         typer.Option("--no-realtime", help="Do not run at real-time priority, even where that is allowed."),
     ] = False,
-) -> int:
+) -> Action:
     """Show processes as they are born, run programs and end.
 
     With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its output goes to
@@ -143,14 +150,13 @@ def watch(  # noqa: PLR0913
         kinds = watching.parse_events(events)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--events") from error
-    return watching.run(
-        watching.WatchOptions(
-            form=form,
-            events=kinds,
-            selection=Selection(cmd=cmd, user=user, under=under),
-            count=count,
-            duration_s=duration,
-            command=command or [],
-            may_be_realtime=not no_realtime,
-        )
+    options = watching.WatchOptions(
+        form=form,
+        events=kinds,
+        selection=Selection(cmd=cmd, user=user, under=under),
+        count=count,
+        duration_s=duration,
+        command=command or [],
+        may_be_realtime=not no_realtime,
     )
+    return lambda: watching.run(options)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..engine.view import View
     from ..query import Chain
 
-FORMATS = ("chain", "tree", "json", "ndjson")
+_DIGITS_MAX = 255  # NAME_MAX: longer than that, it cannot even be looked for
 
 
 def run(pids: Sequence[str], form: str | None) -> int:
@@ -63,7 +63,7 @@ def _ask(view: View, word: str) -> Chain | None:
 
 def parse_pid(word: str) -> int | None:
     """Read a PID as it was typed; says what is wrong with anything else."""
-    if word.isascii() and word.isdecimal():
+    if word.isascii() and word.isdecimal() and len(word) <= _DIGITS_MAX:
         return int(word)
     if "@" in word:
         tell(f"{word}: PID@TIME asks a history, and this version keeps none; give the PID alone")

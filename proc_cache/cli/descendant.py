@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..query import Descent
 
-FORMATS = ("chain", "tree", "json", "ndjson")
 _STATUS = {True: exit_status.ANSWERED, False: exit_status.NO, None: exit_status.CANNOT_TELL}
 
 

@@ -45,7 +45,6 @@ class LiveView:
     def __enter__(self) -> Self:
         self._screen.__enter__()
         self._engine.observer = self._observe
-        self.refresh()
         return self
 
     def __exit__(

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 
 from . import exit_status
+from .signals import TerminatedError, unwind_on_sigterm
 from .terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
-    from typing import NoReturn
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that the connector says IGNORE on this way out too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status, and lets no exception out."""
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    unwind_on_sigterm()
+    _open_closed_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII locale draws no boxes
     try:
         status = _dispatch(sys.argv[1:] if arguments is None else list(arguments))
@@ -33,13 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_status.ANSWERED
     except KeyboardInterrupt:
         return exit_status.INTERRUPTED
-    except _TerminatedError:
+    except TerminatedError:
         return exit_status.TERMINATED
     except OSError as error:
         return _end_for_os_error(error)
     except Exception as error:  # noqa: BLE001  # the last resort: nobody sees a traceback who did not ask
         return _end_for_bug(error)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Give a standard stream that was closed (`>&-`) a place to go; Python has None for it."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -55,13 +60,14 @@ def _dispatch(arguments: list[str]) -> int:
     # Typer exports its errors by this one name only: BadParameter is a UsageError is a ClickException.
     usage_error: type[Exception] = BadParameter.__mro__[1]
     try:
-        return int(app(arguments, prog_name="proc-cache", standalone_mode=False) or 0)
+        action = app(arguments, prog_name="proc-cache", standalone_mode=False)
     except Exit as ending:
         return ending.exit_code
     except Abort:
         raise KeyboardInterrupt from None
     except usage_error as error:
         return _end_for_usage(error)
+    return int(action()) if callable(action) else exit_status.ANSWERED
 
 
 def _end_for_usage(error: Exception) -> int:
@@ -92,7 +98,3 @@ def _end_for_bug(error: Exception) -> int:
 def _abandon_stdout() -> None:
     """Let the interpreter's own flush at exit go nowhere instead of failing again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError

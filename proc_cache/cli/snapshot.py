@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..process import Process
     from ..selection import Selection
 
-FORMATS = ("table", "tree", "json", "ndjson")
-
 
 def run(selection: Selection, form: str | None) -> int:
     """Print what was asked for; 1 where `--under` names nobody."""

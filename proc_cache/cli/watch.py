@@ -13,12 +13,13 @@ from ..engine.collector import IdleCollector
 from ..engine.core import Engine
 from ..errors import ConnectorUnavailableError
 from ..events import Exec, Exit, Fork
-from ..kernel.clocks import boot_wall_ns, boottime_ns, deadline_s, left_s, monotonic_to_boottime_ns
+from ..kernel.clocks import boot_wall_ns, deadline_s, left_s, monotonic_to_boottime_ns
 from ..kernel.priority import Priority
 from ..render import jsonlines
 from ..render.chain import walk_text
 from ..render.events import EVENT_NAMES, event_line, event_object
 from . import exit_status
+from .signals import TerminatedError
 from .terminal import flush, is_terminal, tell, write
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..process import Node, Process
     from ..selection import Selection
 
-FORMATS = ("live", "lines", "ndjson")
 _TICK_S = 0.25
 _LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has ended
 
@@ -86,6 +86,8 @@ def run(options: WatchOptions) -> int:
         engine.when_idle = IdleCollector().idle
         try:
             return _run_command(engine, options) if options.command else _follow(engine, options)
+        except (KeyboardInterrupt, TerminatedError):
+            return exit_status.ANSWERED  # the usual end of a stream
         finally:
             _tell_losses(engine)
 
@@ -103,6 +105,7 @@ def _follow(engine: Engine, options: WatchOptions) -> int:
 
 def _pump(engine: Engine, options: WatchOptions, shown: Shown) -> None:
     deadline = deadline_s(options.duration_s) if options.duration_s is not None else None
+    shown.refresh()
     while not shown.is_done and (deadline is None or left_s(deadline)):
         engine.pump(_TICK_S if deadline is None else min(_TICK_S, left_s(deadline)))
         shown.refresh()
@@ -158,6 +161,7 @@ class _Lines:
         self._options = options
         self._left = options.count
         self._pending: deque[tuple[Event, Node, Process]] = deque()
+        self._lost = 0
         self.is_done = False
         self.root_pid: int | None = None  # of the command, with --
         self.is_root_gone = False
@@ -171,6 +175,9 @@ class _Lines:
             event, node, process = self._pending.popleft()
             self._write(event, event.timestamp_ns + to_boottime_ns, node, process, booted_ns)
         flush()
+        if self._engine.ledger.lost > self._lost:
+            tell(f"{self._engine.ledger.lost - self._lost} messages of the kernel were lost here")
+            self._lost = self._engine.ledger.lost
 
     def _observe(self, event: Event, node: Node) -> None:
         if self.root_pid is not None:
@@ -204,8 +211,7 @@ class _Lines:
 def _tell_losses(engine: Engine) -> None:
     stats = engine.stats()
     if stats.lost or stats.overruns:
-        least = "" if stats.lost_is_exact else "at least "
         tell(
-            f"{least}{stats.lost} messages of the kernel were lost in {stats.overruns} overruns; "
-            f"the tree was repaired by {stats.scans - 1} scans (as of {boottime_ns() / 1e9:.0f} s after boot)"
+            f"{'' if stats.lost_is_exact else 'at least '}{stats.lost} messages of the kernel were lost, "
+            f"in {stats.overruns} overruns of the buffer; {stats.scans - 1} scans of /proc repaired the tree"
         )

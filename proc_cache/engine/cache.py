@@ -7,13 +7,13 @@ an Exit event of it is applied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import TTLCache
 
 from ..kernel.users import UserNames
-from ..process import Node, PidNode, ProcInfo, Source, known_name
+from ..process import Node, PidNode, ProcInfo, Source, is_name_read, known_name
 from .tree import ProcessTree
 
 if TYPE_CHECKING:
@@ -112,17 +112,32 @@ class _TableMapping(MutableMapping[int, V]):
     def __len__(self) -> int:
         return sum(1 for _ in iter(self))
 
+    def items(self) -> ItemsView[int, V]:
+        """Give what is there now; what goes while it is iterated stays in it."""
+        return self._now().items()
+
+    def values(self) -> ValuesView[V]:
+        """Give what is there now; what goes while it is iterated stays in it."""
+        return self._now().values()
+
+    def _now(self) -> dict[int, V]:
+        with self.table.lock:
+            self.table.expire()
+            shown = ((pid, self._show(node)) for pid, node in self.table.newest.items())
+            return {pid: value for pid, value in shown if value is not None}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} processes)"
 
     def _own(self, pid: int, start_ns: int) -> Node | None:
         """Give the process to change by hand; None where that would be another one (by its start)."""
         node = self.table.newest.get(pid)
-        if node is not None and node.start_ns and start_ns and node.start_ns != start_ns:
-            if not node.exit_ns:
-                self.table.retire(node, self.table.timer(), None)
-            return None
-        return node
+        if node is None or node.start_ns == start_ns != 0:
+            return node
+        is_another = node.start_ns and start_ns
+        if is_another and not node.exit_ns:
+            self.table.retire(node, self.table.timer(), None)
+        return None if is_another or node.exit_ns else node
 
 
 class PidTree(_TableMapping[PidNode]):
@@ -131,10 +146,10 @@ class PidTree(_TableMapping[PidNode]):
     def __init__(self, table: ProcessTable, reader: ProcReader | None = None) -> None:
         super().__init__(table)
         self.process_tree = ProcessTree(table, reader)
+        self._waiting: dict[int, list[Node]] = {}  # put by hand before their parents, by ppid
 
     def _show(self, node: Node) -> PidNode:
-        is_filled = node.source not in (Source.INHERITED, Source.UNREAD, Source.FORK)
-        return PidNode(node.ppid or 0, node.cmd if is_filled else "", node.start_ns)
+        return PidNode(node.ppid or 0, node.cmd if is_name_read(node) else "", node.start_ns)
 
     def _put(self, pid: int, value: PidNode) -> None:
         node = self._own(pid, value.start_time_ns)
@@ -145,6 +160,11 @@ class PidTree(_TableMapping[PidNode]):
         node.ppid, node.ppid_source = value.ppid, Source.MANUAL
         node.cmd, node.source = value.cmd, Source.MANUAL
         node.start_ns = value.start_time_ns
+        self.process_tree.link_by_ppid(node)
+        if node.parent is None and node.ppid:
+            self._waiting.setdefault(node.ppid, []).append(node)
+        for child in self._waiting.pop(pid, ()):
+            self.process_tree.link_by_ppid(child)
 
 
 class ProcCache(_TableMapping[ProcInfo]):
@@ -155,7 +175,7 @@ class ProcCache(_TableMapping[ProcInfo]):
         self.users = users
 
     def _show(self, node: Node) -> ProcInfo | None:
-        if node.uid is None or node.source in (Source.INHERITED, Source.UNREAD, Source.FORK):
+        if node.uid is None or not is_name_read(node):
             return None
         user = self.users.name(node.uid) if isinstance(node.uid, int) else node.uid
         return ProcInfo(known_name(node) or "", user, node.ppid or 0, node.pid, node.start_ns)

@@ -8,7 +8,8 @@ the tree. So it runs when nothing else is to be done.
 from __future__ import annotations
 
 import gc
-import time
+
+from ..kernel.clocks import monotonic_s
 
 _EVERY_S = 5.0
 
@@ -20,11 +21,11 @@ class IdleCollector:
         gc.collect()
         gc.freeze()  # modules and the first scan stay for good
         gc.disable()
-        self._last_s = time.monotonic()
+        self._last_s = monotonic_s()
 
     def idle(self) -> None:
         """Collect, unless it was done just now."""
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         if now_s - self._last_s > _EVERY_S:
             self._last_s = now_s
             gc.collect(0)

@@ -13,7 +13,7 @@ from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
 from ..kernel.procfs import ProcReader
-from ..kernel.wire import decode, decode_usual
+from ..kernel.wire import decode
 from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
 from .cache import PidTree, ProcCache, new_user_names
 from .losses import SEQ_MASK, LossLedger
@@ -123,12 +123,11 @@ class Engine:
     def _receive_batch(self, connector: ProcConnector) -> int:
         """Receive and apply until nothing is waiting, BATCH at most; returns how many times."""
         self._process_tree.to_boottime_ns = clocks.monotonic_to_boottime_ns()
-        receive, apply = connector.receive, self._apply
         with self.table.lock:
             for count in range(BATCH):
-                datagram = receive()
+                datagram = connector.receive()
                 if datagram:
-                    apply(datagram)
+                    self._apply(datagram)
                 elif datagram is None:
                     self.ledger.overrun()
                     self._needs_scan = True
@@ -142,33 +141,26 @@ class Engine:
             return self._apply(data)
 
     def _apply(self, data: bytes) -> bool:
-        event = decode_usual(data)
-        if event is not None:
-            return self._apply_event(event)
         try:
             events: Sequence[Event] = decode(data)
         except MalformedMessageError as error:
             self._malformed += 1
             events = error.events
-        applied = [self._apply_event(event) for event in events]
-        return any(applied)
-
-    def _apply_event(self, event: Event) -> bool:
-        self._messages += 1
-        seq, cpu = event[:2]
-        last = self._last.get(cpu)
-        if last is None or seq != last[0] + 1 & SEQ_MASK:
-            self._note_gap(event)
-        self._last[cpu] = event
-        handler = self._handlers.get(event.__class__)
-        if handler is None:
-            return False
-        node = handler(event)
-        if node is None:
-            return False
-        if self.observer is not None:
-            self.observer(event, node)
-        return True
+        is_applied = False
+        for event in events:
+            self._messages += 1
+            cpu = event[1]
+            last = self._last.get(cpu)
+            if last is None or event[0] != last[0] + 1 & SEQ_MASK:
+                self._note_gap(event)
+            self._last[cpu] = event
+            handler = self._handlers.get(event.__class__)
+            node = handler(event) if handler is not None else None
+            if node is not None:
+                is_applied = True
+                if self.observer is not None:
+                    self.observer(event, node)
+        return is_applied
 
     def _note_gap(self, event: Event) -> None:
         if self.ledger.gap(event, self._process_tree.to_boottime_ns):

@@ -14,12 +14,12 @@ long run of only children is left out, and the rung below the gap says how many 
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections import deque
-from threading import RLock
-from typing import TYPE_CHECKING
 
 from ..kernel.clocks import boottime_ns
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -51,7 +51,7 @@ class ProcessTable:
         self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
         self._queue: deque[Node] = deque()  # the dead that are not held, in the order of their exits
         # Room is made for some at a time: a call for each would cost more than what it does.
-        self._room = params.capacity + params.capacity // 1024
+        self._room = params.capacity - params.capacity // 1024
         self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
         self._shorten_step = max(params.capacity // 4, 4 * self._ladder_ends)
         self._shorten_beyond = params.capacity // 2 + self._shorten_step
@@ -102,7 +102,7 @@ class ProcessTable:
         node.exit_status = status
         self._queue.append(node)
         self.dead += 1
-        if self.dead > self._room:
+        if self.dead > self.params.capacity:
             self._make_room()
 
     def revive(self, node: Node) -> None:
@@ -148,7 +148,7 @@ class ProcessTable:
 
     def _make_room(self) -> None:
         queue = self._queue
-        while queue and self.dead > self.params.capacity:
+        while queue and self.dead > self._room:
             node = queue.popleft()
             if not node.children:
                 self.evicted += self._evict(node)

@@ -26,17 +26,14 @@ from ..errors import ProcessHiddenError
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from ..kernel.clocks import TICK_NS
 from ..kernel.procfs import decode_name, make_node
-from ..process import Node, Source
+from ..process import Node, Source, is_name_certain
+from .identity import can_be_parent, is_same_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..kernel.procfs import ProcReader, Sighting
     from .table import ProcessTable
-
-# A Fork is stamped up to a moment after the start that /proc shows, which is rounded down to a tick.
-_EARLIER_TICKS = 2
-_LATER_TICKS = 1
 
 # What becomes of a name's source when a child inherits the name.
 _AT_FORK = {
@@ -52,12 +49,6 @@ _AT_FORK = {
 }
 
 
-def is_same_start(known_ns: int, shown_ns: int) -> bool:
-    """Tell whether a start taken from an event can be the one that /proc shows (both CLOCK_BOOTTIME)."""
-    ticks = shown_ns // TICK_NS - known_ns // TICK_NS
-    return -_EARLIER_TICKS <= ticks <= _LATER_TICKS
-
-
 class ProcessTree:
     """Applies events to a `ProcessTable`. With a reader, an Exec is named from /proc; without, it is unread.
 
@@ -71,9 +62,10 @@ class ProcessTree:
         self.to_boottime_ns = 0  # added to an event's CLOCK_MONOTONIC time; set before each batch
         self.forks = self.execs = self.exits = 0  # of processes, as applied
         self.unread = 0  # execs whose name could not be read in time
-        self._threads: dict[int, dict[int, str]] = {}  # pid -> name by tid, of the threads beside the leader
-        # Leaders that exited while other threads run on; None where a scan found them like that.
-        self._leader_exits: dict[int, Exit | None] = {}
+        # pid -> name by tid, of the threads beside the leader; None where a scan found them.
+        self._threads: dict[int, dict[int, str | None]] = {}
+        # Leaders that exited while other threads run on, with the parent they had then, where it was told.
+        self._leader_exits: dict[int, int | None] = {}
         self._scan_began_ns = self._scan_ended_ns = 0
         self.handlers: dict[type, Callable[[Any], Node | None]] = {
             Fork: self.fork,
@@ -109,22 +101,22 @@ class ProcessTree:
         self._forget_threads(pid)
         node = self.table.newest.get(pid)
         seen = self._see(pid)
-        if node is None:
-            return self._discover(pid, seen)
-        if seen is not None and not self._is_of(node, seen):
+        if seen is not None and node is not None and not self._is_of(node, seen):
             if node.exit_ns:  # the Fork of the one that has the pid now was lost
                 return self._discover(pid, seen)
             seen = None
         if seen is None:
-            if node.exit_ns and node.exit_status is not None:
-                return self._discover(pid, None)
             self.unread += 1
+        if node is None or (seen is None and node.exit_ns and node.exit_status is not None):
+            return self._discover(pid, seen)
+        if seen is None:
             node.source = Source.UNREAD
             node.cmdline = None
         else:
             if node.exit_ns:  # that end was none
                 self.table.revive(node)
             self._take_facts(node, seen, Source.EXEC)
+            self.link_by_ppid(node)
         return node
 
     def exit(self, event: Exit) -> Node | None:
@@ -138,7 +130,7 @@ class ProcessTree:
         """The leader's exit is provisional while others run on; the last one makes it true."""
         pid = event.pid
         if event.tid == pid:
-            self._leader_exits[pid] = event
+            self._leader_exits[pid] = event.parent_pid
             return None
         threads = self._threads.get(pid)
         if threads is None:
@@ -149,11 +141,10 @@ class ProcessTree:
         del self._threads[pid]
         if pid not in self._leader_exits:
             return None
-        leader = self._leader_exits.pop(pid)
-        exit_ns = event.timestamp_ns + self.to_boottime_ns
-        if leader is None:
-            return self._end(pid, exit_ns, None, None)
-        return self._end(pid, exit_ns, leader.status, leader.parent_pid)
+        # wait(2) gives the last thread's status, not the leader's (seen on 6.18; after exit_group(2) or a signal
+        # the two are the same in every kernel); the present parent is told at the leader's exit only.
+        adopter_pid = self._leader_exits.pop(pid)
+        return self._end(pid, event.timestamp_ns + self.to_boottime_ns, event.status, adopter_pid)
 
     def comm(self, event: Comm) -> Node | None:
         """A thread has another name; the leader's is the process's."""
@@ -194,53 +185,63 @@ class ProcessTree:
         (nothing is hidden from this user), what it does not show has ended. A name that is known from an
         event stays; what is known is the same process only where its start is the same.
         """
-        seen = [self._adopt(sighting, began_ns) for sighting in sightings]
         self._scan_began_ns, self._scan_ended_ns = began_ns, self.table.timer()
-        for node in seen:
-            self._link_by_ppid(node)
+        seen = [self._adopt(sighting) for sighting in sightings]
+        for node, _ in seen:
+            self.link_by_ppid(node)
+        present = {node for node, _ in seen}
+        ended = [node for node, is_zombie in seen if is_zombie]
         if is_whole:
-            present = set(seen)
-            ended = [
-                node
-                for node in self.table.nodes()
-                if not node.exit_ns and node.start_ns < began_ns and node not in present
-            ]
-            for node in ended:
+            ended += [node for node in self.table.nodes() if node.start_ns < began_ns and node not in present]
+        for node in ended:
+            if not node.exit_ns:
                 self._forget_threads(node.pid)
-                self.table.retire(node, began_ns, None)
-        return seen
+                self.table.retire(node, self._scan_ended_ns, None)
+        return [node for node, _ in seen]
 
-    def _adopt(self, sighting: Sighting, began_ns: int) -> Node:
+    def _adopt(self, sighting: Sighting) -> tuple[Node, bool]:
+        """Find or make the process that was seen; and tell whether it has ended, and waits to be reaped."""
         pid = sighting.stat.pid
-        known = self.table.newest.get(pid)
-        is_zombie = sighting.stat.state == "Z"
-        if known is not None and self._is_of(known, sighting):
-            if not known.exit_ns:
-                self._take_facts(known, sighting, Source.SNAPSHOT)
+        is_zombie = sighting.stat.state == "Z" and not sighting.tids
+        node = self.table.newest.get(pid)
+        if node is not None and self._is_of(node, sighting):
+            if node.exit_ns and not is_zombie:
+                self._resume(node, sighting)
+            if not node.exit_ns:
+                self._take_facts(node, sighting, Source.SNAPSHOT)
         else:
-            if known is not None and not known.exit_ns:
+            if node is not None and not node.exit_ns:
                 self._forget_threads(pid)
-                self.table.retire(known, min(sighting.stat.start_ns, began_ns), None)
-            known = make_node(sighting, Source.SNAPSHOT)
-            known.cmd = intern(known.cmd)
-            self.table.add(known)
+                self.table.retire(node, min(sighting.stat.start_ns, self._scan_ended_ns), None)
+            node = make_node(sighting, Source.SNAPSHOT)
+            node.cmd = intern(node.cmd)
+            self.table.add(node)
+        self._take_threads(sighting)
+        return node, is_zombie
+
+    def _resume(self, node: Node, sighting: Sighting) -> None:
+        """Take back an end: it was its leader's only, and threads that were not known run on."""
+        self._leader_exits[node.pid] = node.adopter_pid
+        self.table.revive(node)
+        self._take_threads(sighting)
+
+    def _take_threads(self, sighting: Sighting) -> None:
+        pid = sighting.stat.pid
         self._threads.pop(pid, None)
         if sighting.tids:
-            self._threads[pid] = dict.fromkeys(sighting.tids, "")
-            if is_zombie:
+            self._threads[pid] = dict.fromkeys(sighting.tids)
+            if sighting.stat.state == "Z":
                 self._leader_exits.setdefault(pid, None)
-        elif is_zombie and not known.exit_ns:
-            self.table.retire(known, began_ns, None)
-        return known
+        if sighting.stat.state != "Z":
+            self._leader_exits.pop(pid, None)
 
-    def _link_by_ppid(self, node: Node) -> None:
-        """Find the parent that /proc names, unless a younger process has that pid by now."""
-        if node.parent is None and node.ppid:
-            parent = self.table.newest.get(node.ppid)
-            if parent is not None and parent is not node and parent.start_ns <= node.start_ns + TICK_NS:
-                if parent.exit_ns and parent.exit_ns < node.start_ns:
-                    return
-                self.table.relink(node, parent)
+    def link_by_ppid(self, node: Node) -> None:
+        """Find the parent that a ppid names, unless a younger process has that pid by now."""
+        if node.parent is not None or not node.ppid:
+            return
+        parent = self.table.newest.get(node.ppid)
+        if parent is not None and can_be_parent(parent, node) and not _descends(parent, node):
+            self.table.relink(node, parent)
 
     # --- births -----------------------------------------------------------------------------------------
 
@@ -262,8 +263,12 @@ class ProcessTree:
                 parent.session,
                 parent.cmdline,
             )
-        if event.parent_tid != event.parent_pid:
-            node.cmd = self._thread_name(event.parent_pid, event.parent_tid) or node.cmd
+            if event.parent_tid != event.parent_pid:
+                name = self._thread_name(event.parent_pid, event.parent_tid)
+                if name is None:  # the leader's is the likeliest
+                    node.source = Source.UNREAD
+                else:
+                    node.cmd = name
         self.table.add(node)
         self.forks += 1
         return node
@@ -276,18 +281,20 @@ class ProcessTree:
         if parent is not None and (not parent.exit_ns or parent.exit_ns >= start_ns):
             return parent
         # Its own Fork was lost, or came before anybody listened: it may still be there to be read.
-        seen = self._see(pid)
+        seen = self._see(pid, with_tids=True)
         if seen is None or seen.stat.start_ns > start_ns:
             return None
+        if parent is not None and self._is_of(parent, seen):
+            self._resume(parent, seen)
+            return parent
         return self._discover(pid, seen, Source.PROCFS)
 
     def _fork_of_known(self, event: Fork, known: Node, start_ns: int) -> Node | None:
         """A Fork for a pid of which a living, an unclear or a younger owner is known."""
-        if known.ppid_source == Source.SNAPSHOT and start_ns <= self._scan_ended_ns:
-            if is_same_start(start_ns, known.start_ns):
-                return self._refine(event, known, start_ns)  # the scan saw it before its Fork was read
-        elif known.start_ns == start_ns:
+        if known.start_ns == start_ns:
             return known
+        if self._was_seen_before_its_fork(known, start_ns):
+            return self._refine(event, known, start_ns)
         if known.start_ns > start_ns:
             return None  # of a former owner, which came and went before this one was found
         if not known.start_ns and known.exit_ns > start_ns:
@@ -296,6 +303,14 @@ class ProcessTree:
             self._forget_threads(known.pid)
             self.table.retire(known, start_ns, None)
         return self._bear(event, start_ns, self._find_parent(event.parent_pid, start_ns))
+
+    def _was_seen_before_its_fork(self, known: Node, start_ns: int) -> bool:
+        """Whether a process found in /proc, by a scan or at its Exec, is the one that this Fork tells of."""
+        if not is_same_start(start_ns, known.start_ns):
+            return False
+        if known.ppid_source == Source.SNAPSHOT:
+            return start_ns <= self._scan_ended_ns
+        return known.ppid_source == Source.PROCFS and not 0 < known.exit_ns <= start_ns
 
     def _fill_in(self, event: Fork, known: Node, start_ns: int) -> Node:
         """A Fork after the Exit of the same process: it tells whose child that was, and resurrects nothing."""
@@ -331,12 +346,12 @@ class ProcessTree:
             node.ppid_source = Source.PROCFS
             node.cmd = intern(node.cmd)
         self.table.add(node)
-        self._link_by_ppid(node)
+        self.link_by_ppid(node)
         return node
 
     # --- ends -------------------------------------------------------------------------------------------
 
-    def _end(self, pid: int, exit_ns: int, status: int | None, adopter_pid: int | None) -> Node | None:
+    def _end(self, pid: int, exit_ns: int, status: int, adopter_pid: int | None) -> Node | None:
         """End the process that had this pid then."""
         node = self.table.newest.get(pid)
         if node is None or node.exit_ns or node.start_ns > exit_ns or node.ppid_source != Source.FORK:
@@ -349,7 +364,7 @@ class ProcessTree:
         self.exits += 1
         return node
 
-    def _who_ended(self, pid: int, exit_ns: int, status: int | None) -> Node | None:
+    def _who_ended(self, pid: int, exit_ns: int, status: int) -> Node | None:
         """Find whom an Exit is about where that is not plain; None where it was nobody that is known."""
         node = self._owner(pid, exit_ns)
         if node is None:
@@ -359,7 +374,7 @@ class ProcessTree:
             self.table.add(node)
         elif node.exit_ns:
             if node.exit_status is None:  # a scan had noticed that it was gone
-                node.exit_status = status
+                node.exit_ns, node.exit_status = exit_ns, status
         elif node.ppid_source == Source.SNAPSHOT and exit_ns < self._scan_began_ns:
             return None  # the scan saw the next owner of the pid alive
         return node
@@ -370,16 +385,18 @@ class ProcessTree:
         # The parent named here is the process's, not the thread that called clone(2): of the name that the
         # new thread has, the process's own is the likeliest.
         node = self.table.newest.get(event.child_pid)
-        name = node.cmd if node is not None else ""
-        self._threads.setdefault(event.child_pid, {})[event.child_tid] = name
+        if node is not None and not node.exit_ns:
+            name = node.cmd if is_name_certain(node) else None
+            self._threads.setdefault(event.child_pid, {})[event.child_tid] = name
 
-    def _thread_name(self, pid: int, tid: int) -> str:
-        threads = self._threads.get(pid)
-        name = threads.get(tid, "") if threads else ""
-        if not name and self.reader is not None:
-            name = intern(self.reader.thread_name(pid, tid) or "")
-            if name and threads is not None and tid in threads:
-                threads[tid] = name
+    def _thread_name(self, pid: int, tid: int) -> str | None:
+        """Give the name of a thread beside the leader; None where nothing tells it."""
+        threads = self._threads.get(pid, {})
+        name = threads.get(tid)
+        if name is None and self.reader is not None:
+            name = self.reader.thread_name(pid, tid)
+            if name is not None and tid in threads:
+                threads[tid] = name = intern(name)
         return name
 
     def _forget_threads(self, pid: int) -> None:
@@ -395,11 +412,11 @@ class ProcessTree:
             node = node.previous
         return node
 
-    def _see(self, pid: int) -> Sighting | None:
+    def _see(self, pid: int, *, with_tids: bool = False) -> Sighting | None:
         if self.reader is None:
             return None
         try:
-            return self.reader.see(pid)
+            return self.reader.see(pid, with_tids=with_tids)
         except ProcessHiddenError:
             return None
 
@@ -428,3 +445,13 @@ class ProcessTree:
             node.ppid_source = Source.PROCFS
         elif seen.stat.ppid != node.ppid:
             node.adopter_pid = seen.stat.ppid
+
+
+def _descends(node: Node, ancestor: Node) -> bool:
+    """Whether a process is under another one; only what is put in by hand can make a circle."""
+    current: Node | None = node
+    while current is not None:
+        if current is ancestor:
+            return True
+        current = current.parent
+    return False

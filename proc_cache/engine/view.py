@@ -9,6 +9,7 @@ from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS
 from ..kernel.procfs import make_node
 from ..process import Node, Process, Source, known_name, split_cmdline
+from .identity import can_be_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class View:
             self.hits += 1
             return node
         self.misses += 1
-        return self._read(pid)
+        node = self._read(pid)
+        if node is None and self.reader is not None and pid and self.reader.is_hidden(pid):
+            raise ProcessHiddenError(pid)
+        return node
 
     def parent(self, node: Node) -> Node | None:
         """Give the parent, or None where it has none (ppid 0) or it is not known any more.
@@ -57,15 +61,14 @@ class View:
             return node.parent
         if not node.ppid or node.ppid == node.pid:
             return None
-        start_ns = node.start_ns
         for owner in self.table.owners(node.ppid):
-            if _can_be_parent(owner, start_ns):
+            if can_be_parent(owner, node):
                 return owner
         try:
             parent = self._read(node.ppid)
         except ProcessHiddenError:
             return None
-        return parent if parent is not None and _can_be_parent(parent, start_ns) else None
+        return parent if parent is not None and can_be_parent(parent, node) else None
 
     def user(self, node: Node) -> str | None:
         """Give the name of the process's user, None where the user is not known."""
@@ -126,12 +129,3 @@ class View:
         assert self.reader is not None
         tgid = self.reader.tgid(tid)
         return tgid is not None and tgid != tid
-
-
-def _can_be_parent(parent: Node, child_start_ns: int) -> bool:
-    """Whether a process was there when the child started; a start of 0 is unknown and rules nothing out."""
-    if not child_start_ns or not parent.start_ns:
-        return True
-    if parent.start_ns > child_start_ns + TICK_NS:
-        return False
-    return not parent.exit_ns or parent.exit_ns >= child_start_ns

@@ -34,6 +34,16 @@ def boot_wall_ns() -> int:
     return time.time_ns() - boottime_ns()
 
 
+def monotonic_s() -> float:
+    """Seconds of CLOCK_MONOTONIC, to measure spans with."""
+    return time.monotonic()
+
+
+def thread_cpu_s() -> float:
+    """Seconds of CPU that the calling thread has used (CLOCK_THREAD_CPUTIME_ID)."""
+    return time.thread_time()
+
+
 def deadline_s(seconds: float) -> float:
     """A moment that lies `seconds` ahead, for `left_s`."""
     return time.monotonic() + seconds

@@ -13,8 +13,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import time
 from struct import Struct
+
+from .clocks import monotonic_s, thread_cpu_s
 
 REALTIME = "realtime"
 NICE = "nice"
@@ -53,17 +54,17 @@ class Priority:
         self._may_be_realtime = may_be_realtime and _set_scheduling(os.SCHED_FIFO, 0, 1, 0)
         self.steps_back = 0
         self._quiet_windows = 0
-        self._window_began = time.monotonic()
-        self._cpu_then = time.thread_time()
+        self._window_began = monotonic_s()
+        self._cpu_then = thread_cpu_s()
         self.rung = REALTIME if self._may_be_realtime else self._take_ordinary()
 
     def adjust(self) -> None:
         """Step back where this thread has been busy, step up again when it is quiet; call it often."""
-        now = time.monotonic()
+        now = monotonic_s()
         span = now - self._window_began
         if not self._may_be_realtime or span < WINDOW_S:
             return
-        cpu = time.thread_time()
+        cpu = thread_cpu_s()
         share = (cpu - self._cpu_then) / span
         self._window_began, self._cpu_then = now, cpu
         if self.rung == REALTIME:

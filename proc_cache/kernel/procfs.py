@@ -144,6 +144,18 @@ class ProcReader:
             if seen is not None:
                 yield seen
 
+    def is_hidden(self, pid: int) -> bool:
+        """Tell whether a process exists that this /proc does not show (hidepid=2); it answers signals only."""
+        if self.root != "/proc":
+            return False
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return not os.path.exists(f"{self.root}/{pid}")
+        except (ProcessLookupError, OverflowError):
+            pass
+        return False
+
     def tgid(self, tid: int) -> int | None:
         """Tell which process a thread belongs to; None where there is no such task."""
         data = self._read(tid, f"{self.root}/{tid}/status", None, _STAT_SIZE)

@@ -53,7 +53,9 @@ _OP = Struct("=I")  # enum proc_cn_mcast_op
 # (as one number) and payload length, proc_event's `what`.
 _HEAD = Struct("=IH10xQ8xH2xI")
 _unpack_head = _HEAD.unpack_from
-_CN_ID_PROC = CN_VAL_PROC << 32 | CN_IDX_PROC
+_CN_ID = Struct("=Q")
+_CN_ID_AT = _NLMSGHDR.size
+_CN_ID_PROC = CN_VAL_PROC << 32 | CN_IDX_PROC  # both are 1: the same in either byte order
 _EVENT_AT = _NLMSGHDR.size + _CN_MSG.size
 _EVENT_HEAD_SIZE = 16
 
@@ -104,20 +106,20 @@ _USUAL = {
 }
 
 
-def decode_usual(data: Buffer) -> Event | None:
-    """Give the event of a datagram that is just one message as kernels send them, None for any other."""
-    if len(data) != _USUAL_LENGTH:
-        return None
-    usual = _USUAL.get(_unpack_head(data))
-    return None if usual is None else usual[0](usual[1](data))
-
-
 def decode(data: Buffer) -> list[Event]:
     """Give the events of one datagram, in order.
 
     Messages that are not about processes are passed over. Raises MalformedMessageError where the bytes
     end too early or contradict themselves; the error holds the events that came before.
     """
+    if len(data) == _USUAL_LENGTH:
+        usual = _USUAL.get(_unpack_head(data))
+        if usual is not None:
+            return [usual[0](usual[1](data))]
+    return _decode_any(data)
+
+
+def _decode_any(data: Buffer) -> list[Event]:
     events: list[Event] = []
     offset = 0
     end = len(data)
@@ -135,11 +137,11 @@ def decode(data: Buffer) -> list[Event]:
 
 
 def _decode_connector(data: Buffer, offset: int, length: int, events: list[Event]) -> None:
+    if length >= _CN_ID_AT + _CN_ID.size and _CN_ID.unpack_from(data, offset + _CN_ID_AT) != (_CN_ID_PROC,):
+        return
     if length < _HEAD.size:
         raise MalformedMessageError(f"a connector message of {length} bytes", events)
-    _, _, cn_id, size, what = _HEAD.unpack_from(data, offset)
-    if cn_id != _CN_ID_PROC:
-        return
+    _, _, _, size, what = _HEAD.unpack_from(data, offset)
     if not _EVENT_HEAD_SIZE <= size <= length - _EVENT_AT:
         raise MalformedMessageError(f"a payload of {size} bytes in a message of {length}", events)
     layout = _LAYOUTS.get(what)

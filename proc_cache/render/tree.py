@@ -35,22 +35,43 @@ def _branch(depth: int) -> str:
 
 def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
     """Draw all processes, each below its parent; one whose parent is not among them stands at the left."""
-    children: dict[int | None, list[Process]] = {}
-    present = {process.pid for process in processes}
+    children: dict[int, list[Process]] = {}
+    roots = []
+    owners = {process.pid: process for process in processes}
     for process in processes:
-        ppid = process.current_ppid
-        children.setdefault(ppid if ppid in present and ppid != process.pid else None, []).append(process)
+        parent = _drawn_parent(process, owners)
+        if parent is None:
+            roots.append(process)
+        else:
+            children.setdefault(id(parent), []).append(process)
+    drawn: set[int] = set()
+    # Who is under nobody first; then what is left: a circle, which reused pids can make within one clock tick.
+    for root in [*roots, *processes]:
+        if id(root) not in drawn:
+            yield from _draw_below(root, children, style, drawn)
+
+
+def _draw_below(root: Process, children: dict[int, list[Process]], style: Style, drawn: set[int]) -> Iterator[str]:
     # A stack, not recursion: a ladder of processes may be deeper than Python's stack.
-    stack = [(process, "", "") for process in reversed(children.get(None, []))]
+    stack = [(root, "", "")]
     while stack:
         process, branch, below = stack.pop()
+        drawn.add(id(process))
         yield branch + describe(process, style, len(branch))
-        family = children.get(process.pid, [])
+        family = [child for child in children.get(id(process), []) if id(child) not in drawn]
         for index in range(len(family) - 1, -1, -1):
             is_last = index == len(family) - 1
             stack.append(
                 (family[index], below + ("└─ " if is_last else "├─ "), below + ("   " if is_last else "│  "))
             )
+
+
+def _drawn_parent(process: Process, owners: dict[int, Process]) -> Process | None:
+    """Find who it is drawn below: not a younger process that has the parent's pid by now."""
+    parent = owners.get(process.current_ppid or 0)
+    if parent is None or parent is process or (parent.start_time_ns or 0) > (process.start_time_ns or 0):
+        return None
+    return parent
 
 
 def describe(process: Process, style: Style, used: int = 0, *, is_asked: bool = False) -> str:

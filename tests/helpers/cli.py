@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .processes import DEADLINE_S, NOBODY, forget, fork, wait_until
+from .processes import DEADLINE_S, NOBODY, PR_SET_DUMPABLE, forget, fork, prctl, stat_fields, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -123,6 +123,7 @@ def become_nobody() -> None:
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     os.chdir("/")
+    prctl(PR_SET_DUMPABLE, 1)  # as if nobody had exec'ed it
 
 
 def _redirect(stdout: Path, stderr: Path) -> None:
@@ -183,14 +184,13 @@ class Watching:
             assert self.read(0.05) or is_so(), f"the stream ended before: {what}; {self.stop()}"
 
     def wait_until_capturing(self) -> None:
-        """Wait until it has taken its scheduling priority, which it does once it listens and has scanned."""
+        """Wait until it has taken its priority (it listens and has scanned then) and sleeps (for the next event)."""
 
         def is_capturing() -> bool:
             assert self.process.poll() is None, f"watch ended: {self.stop()}"
-            return (
-                os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
-                or os.getpriority(os.PRIO_PROCESS, self.pid) == -20
-            )
+            policy = os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK
+            has_priority = policy == os.SCHED_FIFO or os.getpriority(os.PRIO_PROCESS, self.pid) == -20
+            return has_priority and stat_fields(self.pid)[0] == b"S"
 
         wait_until(is_capturing, "watch takes its priority", 20)
 

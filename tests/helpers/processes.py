@@ -23,6 +23,7 @@ DEADLINE_S = 10.0
 NOBODY = 65534
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -89,6 +90,7 @@ class Record:
 
 def fork(body: Callable[[], object], *, dies_with_parent: bool = True) -> int:
     """Fork a child that runs `body` and then ends with status 0; it outlives no test."""
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -96,6 +98,8 @@ def fork(body: Callable[[], object], *, dies_with_parent: bool = True) -> int:
     try:
         if dies_with_parent:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it had died before that was asked for
+                os._exit(status)
         else:
             signal.alarm(60)
         body()
@@ -104,13 +108,25 @@ def fork(body: Callable[[], object], *, dies_with_parent: bool = True) -> int:
         os._exit(status)
 
 
+def in_turn(*steps: Callable[[], object]) -> Callable[[], object]:
+    """One body of several steps."""
+
+    def body() -> None:
+        for step in steps:
+            step()
+
+    return body
+
+
 class Forked:
     """A child that runs `body`, says so, and then waits for its end: `with Forked(body) as child`.
 
     `go()` lets it leave: with what `afterwards` does, or status 0.
     """
 
-    def __init__(self, body: Callable[[], object] | None = None, *, afterwards: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, body: Callable[[], object] | None = None, *, afterwards: Callable[[], object] | None = None
+    ) -> None:
         ready, say_ready = os.pipe()
         self._stay, self._go = os.pipe()
         self.status: int | None = None

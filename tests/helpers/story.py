@@ -28,9 +28,7 @@ USER_NAMES = {0: "root", 1000: "alice", 1001: "bob"}
 class Story:
     """A table and a tree; each method is one event, a second after the one before unless `at_ns` says when."""
 
-    def __init__(
-        self, *, capacity: int = 1000, ttl_s: float = 600, reader: ProcReader | None = None
-    ) -> None:
+    def __init__(self, *, capacity: int = 1000, ttl_s: float = 600, reader: ProcReader | None = None) -> None:
         self.now_ns = BEGINNING_NS
         self.table = ProcessTable(CacheParams(capacity, ttl_s), lambda: self.now_ns)
         self.reader = reader

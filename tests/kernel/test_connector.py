@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proc_cache import try_create_connector
+from proc_cache.errors import ConnectorSilentError
 from proc_cache.events import Ack, Exit, Fork
 from proc_cache.kernel import netlink, wire
 from proc_cache.kernel.netlink import ProcConnector
@@ -74,9 +75,9 @@ def test_two_connectors_at_once_are_each_acknowledged_and_both_hear_everything()
 def test_an_acknowledgement_for_another_listener_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """This one says LISTEN under a number it does not wait for, as if the answer were another's."""
     listen = wire.encode_listen
-    monkeypatch.setattr(netlink.wire, "encode_listen", lambda port_id, number: listen(port_id, number ^ 0x55))
+    monkeypatch.setattr(wire, "encode_listen", lambda port_id, number: listen(port_id, number ^ 0x55))
     monkeypatch.setattr(netlink, "ACK_TIMEOUT_S", 0.2)
-    with pytest.raises(netlink.ConnectorSilentError):
+    with pytest.raises(ConnectorSilentError):
         ProcConnector.open()
 
 
@@ -109,7 +110,7 @@ def test_a_closed_connector_leaves_no_descriptor_and_no_socket_behind() -> None:
 def test_what_fails_after_the_socket_was_opened_closes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.listdir("/proc/self/fd")
     monkeypatch.setattr(netlink, "ACK_TIMEOUT_S", 0.0)
-    with pytest.raises(netlink.ConnectorSilentError):
+    with pytest.raises(ConnectorSilentError):
         ProcConnector.open()
     assert len(os.listdir("/proc/self/fd")) == len(before)
 

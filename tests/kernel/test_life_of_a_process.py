@@ -23,6 +23,7 @@ from tests.helpers.processes import (
     comm_of,
     forget,
     fork,
+    in_turn,
     prctl,
     pump_until,
     rename,
@@ -218,7 +219,7 @@ def test_an_orphan_keeps_its_birth_parent_and_tells_who_adopted_it(engine: Engin
 
         def middle() -> None:
             rename(b"middle")
-            os.write(write, f"{os.getpid()} {fork(signal.pause)}".encode())
+            os.write(write, f"{os.getpid()} {fork(signal.pause, dies_with_parent=False)}".encode())
 
         os.waitpid(fork(middle), 0)
 
@@ -278,7 +279,9 @@ def test_a_kernel_thread_ends_its_chain_at_kthreadd() -> None:
     if not pid:
         pytest.skip("/proc shows no kernel threads here")
     name = comm_of(pid).decode()
-    assert proc_cache("chain", str(pid)).stdout == f"{pid}|{name}|root;2|kthreadd|root\n" == f"{chain_by_ps(pid)}\n"
+    assert (
+        proc_cache("chain", str(pid)).stdout == f"{pid}|{name}|root;2|kthreadd|root\n" == f"{chain_by_ps(pid)}\n"
+    )
     (link, kthreadd) = proc_cache("chain", "--format", "json", str(pid)).json()["links"]
     assert (link["ppid"], link["cmdline"], kthreadd["ppid"]) == (2, None, 0)
 
@@ -294,7 +297,7 @@ def is_steady_kthread(pid: int) -> bool:
 def test_a_process_of_another_user_by_the_command() -> None:
     if os.geteuid():
         pytest.skip("only root can become somebody else")
-    with Forked(lambda: (rename(b"others"), os.setresuid(NOBODY, NOBODY, NOBODY))) as child:
+    with Forked(in_turn(lambda: rename(b"others"), lambda: os.setresuid(NOBODY, NOBODY, NOBODY))) as child:
         expected = f"{child.pid}|others|nobody;{chain_by_ps(os.getpid())}"
         assert proc_cache("chain", str(child.pid)).stdout == f"{expected}\n"
         assert chain_by_ps(child.pid) == expected
@@ -318,18 +321,24 @@ def test_a_chain_is_what_a_walk_by_ps_finds_in_every_form(engine: Engine) -> Non
 
             pump_until_known(engine, pid)
             pump_until(engine, lambda: engine.table.newest[pid].cmd == "sleep", "its exec was read")
-            assert [(link.pid, link.cmd) for link in engine.chain(pid).links] == list(zip(pids, names, strict=True))
+            assert [(link.pid, link.cmd) for link in engine.chain(pid).links] == list(
+                zip(pids, names, strict=True)
+            )
 
             assert proc_cache("chain", str(pid)).stdout == f"{expected}\n"
 
             document = json.loads(proc_cache("chain", "--format", "json", str(pid)).stdout)
             assert document["chain"] == expected
             assert (document["pid"], document["complete"], document["reason"]) == (pid, True, None)
-            assert [(link["pid"], link["cmd"]) for link in document["links"]] == list(zip(pids, names, strict=True))
+            assert [(link["pid"], link["cmd"]) for link in document["links"]] == list(
+                zip(pids, names, strict=True)
+            )
             assert [link["ppid"] for link in document["links"]] == [*pids[1:], 0]
 
             drawn = proc_cache("chain", "--format", "tree", str(pid)).stdout.splitlines()
             assert [line.lstrip(" └─").split(" ")[0] for line in drawn] == [str(each) for each in reversed(pids)]
-            assert [len(line) - len(line.lstrip(" └─")) for line in drawn] == [3 * depth for depth in range(len(pids))]
+            assert [len(line) - len(line.lstrip(" └─")) for line in drawn] == [
+                3 * depth for depth in range(len(pids))
+            ]
         finally:
             os.kill(pid, signal.SIGKILL)

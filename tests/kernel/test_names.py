@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +52,7 @@ IDS = [ascii(name.decode("latin-1"))[1:-1] or "empty" for name in NAMES]
 def named() -> Iterator[dict[bytes, int]]:
     """A living process of each name."""
     with ExitStack() as children:
-        yield {name: children.enter_context(Forked(lambda name=name: rename(name))).pid for name in NAMES}
+        yield {name: children.enter_context(Forked(partial(rename, name))).pid for name in NAMES}
 
 
 def raw_name(described: dict[str, Any]) -> bytes:
@@ -86,7 +87,7 @@ def test_an_exec_of_a_file_with_such_a_name(engine: Engine, tmp_path: Path) -> N
     assert shell is not None
     for name in [b") R 1 (", b"two\nlines", b"\xff\x1b|;", b"(", b")"]:
         program = os.path.join(os.fsencode(tmp_path), name)
-        shutil.copy(os.path.realpath(shell), program)
+        shutil.copy(os.fsencode(os.path.realpath(shell)), program)
         with running([program, b"-c", b"read line", b"\xff\n"]) as process:
             pump_until(engine, lambda pid=process.pid: record.of(Exec, pid), "exec'ed")  # type: ignore[misc]
             node = engine.table.newest[process.pid]
@@ -95,7 +96,12 @@ def test_an_exec_of_a_file_with_such_a_name(engine: Engine, tmp_path: Path) -> N
             described = proc_cache("chain", "--format", "ndjson", str(process.pid)).json()["links"][0]
             arguments = described.get("cmdline_raw")
             assert arguments is not None
-            assert [base64.b64decode(argument) for argument in arguments] == [program, b"-c", b"read line", b"\xff\n"]
+            assert [base64.b64decode(argument) for argument in arguments] == [
+                program,
+                b"-c",
+                b"read line",
+                b"\xff\n",
+            ]
             assert raw_name(described) == name
 
 
@@ -122,7 +128,9 @@ def test_json_is_valid_and_gives_every_name_back(named: dict[bytes, int]) -> Non
     assert len(lines) == len(NAMES)
 
 
-@pytest.mark.parametrize("command", [["chain", "--format", "tree"], ["snapshot"], ["snapshot", "--format", "tree"]])
+@pytest.mark.parametrize(
+    "command", [["chain", "--format", "tree"], ["snapshot"], ["snapshot", "--format", "tree"]]
+)
 def test_no_name_can_move_the_cursor_or_forge_a_line(command: list[str], named: dict[bytes, int]) -> None:
     arguments = [str(pid) for pid in named.values()] if command[0] == "chain" else ["--under", str(os.getpid())]
     ended = proc_cache(*command, *arguments)

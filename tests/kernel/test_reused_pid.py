@@ -11,7 +11,7 @@ import pytest
 
 from proc_cache.events import Exec, Fork
 from tests.helpers.cli import proc_cache
-from tests.helpers.processes import NOBODY, Forked, Record, forget, fork, pump_until, rename
+from tests.helpers.processes import NOBODY, Record, forget, fork, in_turn, pump_until, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def test_all_that_happened_before_the_first_look(engine: Engine) -> None:
     """Both owners come within one batch, perhaps within one clock tick: their order alone tells them apart."""
     pid = fork(former_owner)
     os.waitpid(pid, 0)
-    with reused(pid, lambda: (rename(b"new-owner"), signal.pause())):
+    with reused(pid, in_turn(lambda: rename(b"new-owner"), signal.pause)):
         pump_until(
             engine,
             lambda: pid in engine.table.newest and engine.table.newest[pid].cmd == "new-owner",
@@ -102,7 +102,7 @@ def test_a_child_that_outlived_its_parent_is_not_given_to_the_next_owner_of_the_
     child_pid = int(os.read(read, 16))
     os.waitpid(pid, 0)
     try:
-        with reused(pid, lambda: (rename(b"impostor"), signal.pause())):
+        with reused(pid, in_turn(lambda: rename(b"impostor"), signal.pause)):
             pump_until(
                 engine,
                 lambda: pid in engine.table.newest and engine.table.newest[pid].cmd == "impostor",

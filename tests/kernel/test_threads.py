@@ -139,11 +139,6 @@ def leader_first(last_words: Callable[[], object]) -> Callable[[], object]:
     [lambda: exit_group(3), lambda: exit_thread(5), lambda: os.kill(os.getpid(), signal.SIGKILL)],
     ids=["exit_group-3", "exit-5", "kill-9"],
 )
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: the leader's own status is told; since Linux 5.17 or so wait(2) gives the last thread's "
-    "(the Exit of the last thread carries it), after exit_group or a signal in every kernel",
-)
 def test_after_the_leader_the_last_thread_decides_the_status(
     engine: Engine, last_words: Callable[[], object]
 ) -> None:

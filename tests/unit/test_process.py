@@ -41,7 +41,9 @@ def process(status: int | None) -> Process:
         (11 | 0x80, None, 11, True),
     ],
 )
-def test_wait_status(status: int | None, code: int | None, signal: int | None, is_core_dumped: bool | None) -> None:
+def test_wait_status(
+    status: int | None, code: int | None, signal: int | None, is_core_dumped: bool | None
+) -> None:
     ended = process(status)
     assert (ended.exit_code, ended.signal, ended.is_core_dumped) == (code, signal, is_core_dumped)
 

@@ -234,7 +234,7 @@ def test_no_descriptor_is_left_open(proc: Path, reader: ProcReader) -> None:
 
 def test_only_numbers_are_processes(proc: Path, reader: ProcReader) -> None:
     write_process(proc, 42)
-    for name in ("self", "sys", "4x", "٤٢", "-1"):  # noqa: RUF001  # Arabic digits are decimal too
+    for name in ("self", "sys", "4x", "٤٢", "-1"):  # Arabic digits are decimal too
         (proc / name).mkdir()
     assert list(reader.pids()) == [42]
 
@@ -248,9 +248,7 @@ def test_the_process_of_a_thread(proc: Path, reader: ProcReader) -> None:
     assert reader.tgid(44) is None
 
 
-def test_the_name_of_a_thread(
-    proc: Path, reader: ProcReader, failing: Callable[[str, str, int], None]
-) -> None:
+def test_the_name_of_a_thread(proc: Path, reader: ProcReader, failing: Callable[[str, str, int], None]) -> None:
     task = write_process(proc, 42, tids=(43,)) / "task" / "43" / "comm"
     assert reader.thread_name(42, 43) == "worker 43"
     task.write_bytes(b"two\nlines\n\n")  # the kernel adds one newline, the rest is the name's

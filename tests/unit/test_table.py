@@ -72,6 +72,13 @@ class TestRoom:
         assert (story.table.evicted, story.table.expired) == (7, 0)
         assert is_sound(story.table)
 
+    def test_a_large_capacity_is_a_bound_too(self) -> None:
+        story = Story(capacity=4096, ttl_s=1e9)
+        for pid in range(10, 10 + 4200):
+            story.fork(1, pid)
+            story.exit(pid)
+            assert story.table.dead <= 4096
+
     def test_the_living_need_no_room(self) -> None:
         story = Story(capacity=3)
         for pid in range(10, 100):
@@ -168,7 +175,7 @@ class TestFormerOwners:
             story.wait(4)
         newest = story.node(10)
         assert story.table.expire() == 1
-        assert list(story.table.owners(10))[0] is newest
+        assert next(story.table.owners(10)) is newest
         assert len(list(story.table.owners(10))) == 2
         assert is_sound(story.table)
 

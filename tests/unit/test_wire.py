@@ -44,6 +44,12 @@ def test_each_kind_of_event(data: bytes, event: events.Event) -> None:
     assert type(decoded) is type(event)
 
 
+@pytest.mark.parametrize(("data", "event"), ROUND_TRIPS, ids=IDS)
+def test_alone_in_its_datagram_or_not(data: bytes, event: events.Event) -> None:
+    """A usual message that is alone has a short way through the decoder, with the same end."""
+    assert wire.decode(data + messages.sid(99))[0] == wire.decode(data)[0] == event
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_any_buffer(kind: type[bytes | bytearray | memoryview]) -> None:
     assert wire.decode(kind(messages.comm(20, b"sh", seq=5))) == [events.Comm(5, 0, 0, 20, 20, b"sh")]
@@ -81,7 +87,7 @@ def test_a_payload_larger_than_its_message() -> None:
         wire.decode(bytes(data))
 
 
-@pytest.mark.parametrize("what", [what for what in wire._LAYOUTS])
+@pytest.mark.parametrize("what", list(wire._LAYOUTS))
 def test_a_union_too_short_for_its_event(what: int) -> None:
     """An older kernel may send a shorter union, never one without the fields of the event."""
     event = pack("=IIQ", what, 0, 0) + b"\0" * 4
@@ -117,6 +123,11 @@ def test_other_netlink_messages_are_passed_over(kind: int) -> None:
 
 def test_other_connectors_are_passed_over() -> None:
     assert wire.decode(messages.fork(1, 2, idx=9) + messages.sid(20)) == [events.Sid(0, 0, 0, 20, 20)]
+
+
+def test_an_empty_message_of_another_connector_is_passed_over() -> None:
+    other = pack("=IHHII", 36, wire.NLMSG_DONE, 0, 0, 0) + pack("=IIIIHH", 9, 1, 0, 0, 0, 0)
+    assert wire.decode(other + messages.sid(20)) == [events.Sid(0, 0, 0, 20, 20)]
 
 
 def test_a_message_of_no_length_ends() -> None:

@@ -1,0 +1,52 @@
+"""render/chain.py: the one-line form."""
+
+from __future__ import annotations
+
+import pytest
+
+from proc_cache import query
+from proc_cache.process import Process, Source
+from proc_cache.render.chain import chain_text, walk_text
+from tests.helpers.frozen import chain, process
+from tests.helpers.story import Story
+
+ROOT = process(1, 0, cmd="systemd")
+
+
+def test_a_chain() -> None:
+    links = [process(102, 101, cmd="touch"), process(101, 100), process(100, 1, cmd="openclaw"), ROOT]
+    assert chain_text(chain(*links)) == "102|touch|root;101|sh|root;100|openclaw|root;1|systemd|root"
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        (process(10, cmd=None, source=Source.FORK, user=None), "10|unknown|unknown"),
+        (process(10, cmd="unknown", user="unknown"), r"10|\x75nknown|\x75nknown"),
+        (process(10, source=Source.UNREAD), "10|sh?|root"),
+        (process(10, cmd="sh?"), r"10|sh\x3f|root"),
+        (process(10, cmd=None, source=Source.UNREAD), "10|unknown|root"),
+        (process(10, cmd=""), "10||root"),
+        (process(10, cmd="a|b;c\\\n"), r"10|a\x7cb\x3bc\x5c\x0a|root"),
+        (process(10, generations_left_out=7), "10|sh|root;...7 left out..."),
+    ],
+)
+def test_links(link: Process, text: str) -> None:
+    assert chain_text(chain(link, ROOT)) == f"{text};1|systemd|root"
+
+
+def test_a_parent_that_is_missing() -> None:
+    assert chain_text(chain(process(10, 9), missing_pid=9, reason="gone")) == "10|sh|root;9|unknown|unknown"
+    assert chain_text(chain(missing_pid=99999, reason="nobody")) == "99999|unknown|unknown"
+
+
+def test_the_first_as_it_was_at_its_event() -> None:
+    story = Story()
+    story.fork(0, 10)
+    story.comm(10, b"before")
+    story.uid(10, 0)
+    then = story.view.describe(story.node(10))
+    story.comm(10, b"after")
+    walked = query.walk(story.view, 10)
+    assert walk_text(story.view, walked) == "10|after|root"
+    assert walk_text(story.view, walked, itself=then) == "10|before|root"

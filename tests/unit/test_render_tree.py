@@ -1,0 +1,114 @@
+"""render/tree.py: chains and forests, drawn."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from proc_cache.process import Process, Source
+from proc_cache.render.style import PLAIN, Style
+from proc_cache.render.tree import command_line, describe, draw_chain, draw_forest, ending
+from tests.helpers.frozen import chain, ended, process
+
+ROOT = process(1, 0, cmd="systemd")
+
+
+def forest(*processes: Process) -> list[str]:
+    return list(islice(draw_forest(processes, PLAIN), 100))
+
+
+class TestChain:
+    def test_the_root_on_top(self) -> None:
+        assert draw_chain(chain(process(11, 10, cmd="ls"), process(10), ROOT), PLAIN).split("\n") == [
+            "1 systemd (root)",
+            "└─ 10 sh (root)",
+            "   └─ 11 ls (root)",
+        ]
+
+    def test_a_missing_parent(self) -> None:
+        drawn = draw_chain(chain(process(11, 10), missing_pid=10, reason="gone"), PLAIN)
+        assert drawn.split("\n") == ["10 unknown", "└─ 11 sh (root)"]
+
+    def test_an_unknown_parent(self) -> None:
+        drawn = draw_chain(chain(process(11, 10), reason="not seen"), PLAIN)
+        assert drawn.split("\n") == ["unknown", "└─ 11 sh (root)"]
+
+    def test_generations_left_out(self) -> None:
+        drawn = draw_chain(chain(process(11, 10, generations_left_out=5), ROOT), PLAIN)
+        assert drawn.split("\n") == [
+            "1 systemd (root)",
+            "└─ ... 5 generations left out ...",
+            "   └─ 11 sh (root)",
+        ]
+
+
+class TestForest:
+    def test_each_below_its_parent(self) -> None:
+        assert forest(ROOT, process(10), process(11, 10), process(12, 10), process(13, 11), process(20, 1)) == [
+            "1 systemd (root)",
+            "├─ 10 sh (root)",
+            "│  ├─ 11 sh (root)",
+            "│  │  └─ 13 sh (root)",
+            "│  └─ 12 sh (root)",
+            "└─ 20 sh (root)",
+        ]
+
+    def test_one_whose_parent_is_not_there_stands_at_the_left(self) -> None:
+        assert forest(process(10, 9), process(11, 10)) == ["10 sh (root)", "└─ 11 sh (root)"]
+        assert forest(process(10, 10)) == ["10 sh (root)"]
+        assert forest() == []
+
+    def test_deeper_than_pythons_stack(self) -> None:
+        deep = [process(pid, pid - 1) for pid in range(1, 3001)]
+        assert len(list(draw_forest(deep, PLAIN))) == 3000
+
+    def test_the_present_parent_counts(self) -> None:
+        assert forest(ROOT, process(10, 9, current_ppid=1))[1] == "└─ 10 sh (root) [born of 9, adopted by 1]"
+
+    def test_a_circle_of_reused_pids_is_drawn(self) -> None:
+        assert len(forest(ROOT, process(10, 11), process(11, 10))) == 3
+
+    def test_two_owners_of_one_pid_are_drawn_once_each(self) -> None:
+        former = ended(10, 0, ppid=11, start_time_ns=5)
+        assert len(forest(ROOT, process(10, 1), process(11, 10), former)) == 4
+
+
+class TestOneProcess:
+    @pytest.mark.parametrize(
+        ("one", "text"),
+        [
+            (process(10, cmdline=(b"sh", b"-c", b"a\nb \xff")), r"10 sh (root) sh -c a\x0ab \xff"),
+            (process(10, cmd=None, user=None), "10 unknown (unknown)"),
+            (process(10, source=Source.UNREAD), "10 sh? (root)"),
+            (process(10, cmd="\x1b[2J", user="a\nb"), r"10 \x1b[2J (a\x0ab)"),
+            (ended(10, 768), "10 sh (root) [exit 3]"),
+            (ended(10, None), "10 sh (root) [ended]"),
+            (process(10, current_ppid=None), "10 sh (root)"),
+            (process(10, 7, current_ppid=1), "10 sh (root) [born of 7, adopted by 1]"),
+        ],
+    )
+    def test_on_one_line(self, one: Process, text: str) -> None:
+        assert describe(one, PLAIN) == text
+
+    @pytest.mark.parametrize(
+        ("status", "text"),
+        [(0, "exit 0"), (768, "exit 3"), (9, "signal 9"), (0x8B, "signal 11, core dumped"), (None, "ended")],
+    )
+    def test_how_it_ended(self, status: int | None, text: str) -> None:
+        assert ending(ended(10, status)) == text
+
+    def test_colour_is_around_text_only(self) -> None:
+        coloured = describe(ended(10, 9), Style(is_coloured=True), is_asked=True)
+        assert "\x1b[31m[signal 9]\x1b[0m" in coloured
+        assert coloured.count("\x1b[") == 2 * coloured.count("\x1b[0m")
+
+    def test_no_arguments(self) -> None:
+        assert command_line(process(10)) == ""
+        assert command_line(process(10, cmdline=())) == ""
+
+    def test_arguments_are_cut_to_a_screen_that_is_there(self) -> None:
+        long = process(10, cmdline=(b"x" * 200,))
+        assert len(describe(long, Style(is_coloured=False, width=80))) == 80
+        assert describe(long, Style(is_coloured=False, width=80)).endswith("…")
+        assert len(describe(long, PLAIN)) > 200

@@ -8,7 +8,7 @@ import sys
 
 from . import exit_status
 from .signals import TerminatedError, unwind_on_sigterm
-from .terminal import tell
+from .terminal import abandon_stdout, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _dispatch(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        _abandon_stdout()
+        abandon_stdout()
         return exit_status.ANSWERED
     except KeyboardInterrupt:
         return exit_status.INTERRUPTED
@@ -79,7 +79,7 @@ def _end_for_usage(error: Exception) -> int:
 
 
 def _end_for_os_error(error: OSError) -> int:
-    _abandon_stdout()
+    abandon_stdout()
     place = f" {error.filename}" if error.filename else ""
     tell(f"{error.strerror or error}{place}: the answer could not be completed; make room or ask elsewhere")
     return exit_status.UNAVAILABLE
@@ -93,8 +93,3 @@ def _end_for_bug(error: Exception) -> int:
         "run it again with PROC_CACHE_DEBUG=1 and report what it prints"
     )
     return exit_status.BUG
-
-
-def _abandon_stdout() -> None:
-    """Let the interpreter's own flush at exit go nowhere instead of failing again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,3 +45,8 @@ def tell(message: str) -> None:
     """Say something beside the results: one line on stderr, whatever is in it."""
     sys.stderr.write(f"proc-cache: {escape(message)}\n")
     sys.stderr.flush()
+
+
+def abandon_stdout() -> None:
+    """Nobody reads it, or it is full: let what is still to be flushed go nowhere instead of failing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

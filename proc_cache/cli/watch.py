@@ -20,7 +20,7 @@ from ..render.chain import walk_text
 from ..render.events import EVENT_NAMES, event_line, event_object
 from . import exit_status
 from .signals import TerminatedError
-from .terminal import flush, is_terminal, tell, write
+from .terminal import abandon_stdout, flush, is_terminal, tell, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,7 @@ def parse_events(words: str) -> frozenset[type]:
 def run(options: WatchOptions) -> int:
     """Watch until the count, the time or the command is over, or the user ends it."""
     engine = Engine()
+    engine.when_idle = IdleCollector().idle  # before it listens: a first collection takes tens of milliseconds
     try:
         engine.start()
     except ConnectorUnavailableError as error:
@@ -83,7 +84,6 @@ def run(options: WatchOptions) -> int:
         # Drawing shares this thread with capture: at real-time priority it would hold up the machine.
         priority = Priority(may_be_realtime=options.may_be_realtime and options.form != "live")
         engine.before_pump = priority.adjust
-        engine.when_idle = IdleCollector().idle
         try:
             return _run_command(engine, options) if options.command else _follow(engine, options)
         except (KeyboardInterrupt, TerminatedError):
@@ -123,13 +123,15 @@ def _run_command(engine: Engine, options: WatchOptions) -> int:
     former = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
     try:
+        end = deadline_s(options.duration_s) if options.duration_s is not None else None
         while child.poll() is None:
             engine.pump(_TICK_S / 5)
-            lines.refresh()
-        deadline = deadline_s(_LAST_WORDS_S)
-        while not lines.is_root_gone and left_s(deadline):
-            engine.pump(left_s(deadline))
-        lines.refresh()
+            lines.refresh_unless_closed()
+            lines.is_done = lines.is_done or (end is not None and not left_s(end))
+        last = deadline_s(_LAST_WORDS_S)
+        while not lines.is_root_gone and left_s(last):
+            engine.pump(left_s(last))
+        lines.refresh_unless_closed()
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -179,13 +181,25 @@ class _Lines:
             tell(f"{self._engine.ledger.lost - self._lost} messages of the kernel were lost here")
             self._lost = self._engine.ledger.lost
 
+    def refresh_unless_closed(self) -> None:
+        """The same beside a command, which goes on when nobody reads us any more."""
+        try:
+            self.refresh()
+        except BrokenPipeError:
+            self.is_done = True
+            abandon_stdout()
+
     def _observe(self, event: Event, node: Node) -> None:
         if self.root_pid is not None:
             if node.pid == self.root_pid and isinstance(event, Exit):
                 self.is_root_gone = True
             if not self._is_of_command(node):
                 return
-        if type(event) in self._options.events and self._options.selection.has(self._view, node):
+        if (
+            not self.is_done
+            and type(event) in self._options.events
+            and self._options.selection.has(self._view, node)
+        ):
             self._pending.append((event, node, self._view.describe(node, is_fresh=False)))
 
     def _is_of_command(self, node: Node) -> bool:

@@ -24,14 +24,37 @@ def boottime_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+class _Offset:
+    """What lies between two clocks: read again at each call, changed only when the clocks really part.
+
+    The two are read one after the other; without this every answer would move by that microsecond.
+    """
+
+    def __init__(self, later: int, earlier: int) -> None:
+        self._clocks = later, earlier
+        self._ns: int | None = None
+
+    def ns(self) -> int:
+        later, earlier = self._clocks
+        now_ns = time.clock_gettime_ns(later) - time.clock_gettime_ns(earlier)
+        if self._ns is None or abs(now_ns - self._ns) > _PARTED_NS:
+            self._ns = now_ns
+        return self._ns
+
+
+_PARTED_NS = 1_000_000
+_boottime_after_monotonic = _Offset(time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
+_wall_after_boottime = _Offset(time.CLOCK_REALTIME, time.CLOCK_BOOTTIME)
+
+
 def monotonic_to_boottime_ns() -> int:
     """What to add to a CLOCK_MONOTONIC time of now to get CLOCK_BOOTTIME; it changes with each suspend."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return _boottime_after_monotonic.ns()
 
 
 def boot_wall_ns() -> int:
     """When the machine booted, in nanoseconds since the epoch, by the wall clock as it is set now."""
-    return time.time_ns() - boottime_ns()
+    return _wall_after_boottime.ns()
 
 
 def monotonic_s() -> float:

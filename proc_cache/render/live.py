@@ -67,9 +67,9 @@ class LiveScreen:
 
 def _headline(stats: Stats, rates: str) -> Text:
     least = "" if stats.lost_is_exact else ">="
-    text = f"proc-cache watch   {rates}   alive {stats.alive}   dead {stats.dead}   "
-    line = Text(text, no_wrap=True, overflow="ellipsis")
+    line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"lost {least}{stats.lost}", style="bold red" if stats.lost else "dim")
+    line.append(f"   {rates}   alive {stats.alive}   dead {stats.dead}")
     line.append(f"   overruns {stats.overruns}   buffer {stats.receive_buffer_bytes >> 20} MiB", style="dim")
     return line
 

@@ -184,7 +184,7 @@ class Watching:
             assert self.read(0.05) or is_so(), f"the stream ended before: {what}; {self.stop()}"
 
     def wait_until_capturing(self) -> None:
-        """Wait until it has taken its priority (it listens and has scanned then) and sleeps (for the next event)."""
+        """Wait until it has taken its priority (it listens and has scanned by then) and sleeps, for events."""
 
         def is_capturing() -> bool:
             assert self.process.poll() is None, f"watch ended: {self.stop()}"

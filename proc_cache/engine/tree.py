@@ -48,6 +48,9 @@ _AT_FORK = {
     Source.EXIT: Source.FORK,
 }
 
+# Stands for "about no process that is known" where None is taken.
+_UNSETTLED = Node(0, 0, 0, Source.FORK, None, "", Source.FORK, None)
+
 
 class ProcessTree:
     """Applies events to a `ProcessTable`. With a reader, an Exec is named from /proc; without, it is unread.
@@ -80,7 +83,7 @@ class ProcessTree:
 
     def fork(self, event: Fork) -> Node | None:
         """A process is born, or a thread."""
-        _, _, timestamp_ns, _, parent_pid, tid, pid = event
+        _, _, timestamp_ns, parent_tid, parent_pid, tid, pid = event
         if tid != pid:
             self._thread_fork(event)
             return None
@@ -88,11 +91,33 @@ class ProcessTree:
         newest = self.table.newest
         known = newest.get(pid)
         if known is not None and not 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
-            return self._fork_of_known(event, known, start_ns)
+            settled = self._fork_of_known(event, known, start_ns)
+            if settled is not _UNSETTLED:
+                return settled
         parent = newest.get(parent_pid)
         if parent is None or parent.exit_ns or parent.start_ns > start_ns:
             parent = self._find_parent(parent_pid, start_ns)
-        return self._bear(event, start_ns, parent)
+        if parent is None:
+            node = Node(pid, start_ns, parent_pid, Source.FORK, None, "", Source.FORK, None)
+        else:
+            # What it has, it has from its parent. parent.pid, not the event's: one integer for all children.
+            node = Node(
+                pid,
+                start_ns,
+                parent.pid,
+                Source.FORK,
+                parent,
+                parent.cmd,
+                _AT_FORK[parent.source],
+                parent.uid,
+                parent.session,
+                parent.cmdline,
+            )
+            if parent_tid != parent_pid:
+                self._name_by_thread(node, parent_pid, parent_tid)
+        self.table.add(node)
+        self.forks += 1
+        return node
 
     def exec(self, event: Exec) -> Node | None:
         """The process runs another program: read which."""
@@ -121,30 +146,24 @@ class ProcessTree:
 
     def exit(self, event: Exit) -> Node | None:
         """A thread ended, and with the last one the process."""
-        _, _, timestamp_ns, tid, pid, status, _, _, parent_pid = event
+        _, _, timestamp_ns, tid, pid, status, _, _, adopter_pid = event
         if tid != pid or pid in self._threads:
-            return self._exit_among_threads(event)
-        return self._end(pid, timestamp_ns + self.to_boottime_ns, status, parent_pid)
-
-    def _exit_among_threads(self, event: Exit) -> Node | None:
-        """The leader's exit is provisional while others run on; the last one makes it true."""
-        pid = event.pid
-        if event.tid == pid:
-            self._leader_exits[pid] = event.parent_pid
-            return None
-        threads = self._threads.get(pid)
-        if threads is None:
-            return None
-        threads.pop(event.tid, None)
-        if threads:
-            return None
-        del self._threads[pid]
-        if pid not in self._leader_exits:
-            return None
-        # wait(2) gives the last thread's status, not the leader's (seen on 6.18; after exit_group(2) or a signal
-        # the two are the same in every kernel); the present parent is told at the leader's exit only.
-        adopter_pid = self._leader_exits.pop(pid)
-        return self._end(pid, event.timestamp_ns + self.to_boottime_ns, event.status, adopter_pid)
+            if not self._is_last_thread(event):
+                return None
+            # wait(2) gives the last thread's status, not the leader's (seen on 6.18; after exit_group(2) or a
+            # signal they are the same in every kernel). The present parent is told at the leader's exit only.
+            adopter_pid = self._leader_exits.pop(pid) or 0
+        exit_ns = timestamp_ns + self.to_boottime_ns
+        node = self.table.newest.get(pid)
+        if node is None or node.exit_ns or node.start_ns > exit_ns or node.ppid_source != Source.FORK:
+            node = self._who_ended(pid, exit_ns, status)
+            if node is None or node.exit_ns:
+                return node
+        if adopter_pid and adopter_pid != node.ppid:
+            node.adopter_pid = adopter_pid
+        self.table.retire(node, exit_ns, status)
+        self.exits += 1
+        return node
 
     def comm(self, event: Comm) -> Node | None:
         """A thread has another name; the leader's is the process's."""
@@ -245,34 +264,6 @@ class ProcessTree:
 
     # --- births -----------------------------------------------------------------------------------------
 
-    def _bear(self, event: Fork, start_ns: int, parent: Node | None) -> Node:
-        """Add a process just born: what it has, it has from its parent."""
-        if parent is None:
-            node = Node(event.child_pid, start_ns, event.parent_pid, Source.FORK, None, "", Source.FORK, None)
-        else:
-            # parent.pid, not the event's: one integer for all the children.
-            node = Node(
-                event.child_pid,
-                start_ns,
-                parent.pid,
-                Source.FORK,
-                parent,
-                parent.cmd,
-                _AT_FORK[parent.source],
-                parent.uid,
-                parent.session,
-                parent.cmdline,
-            )
-            if event.parent_tid != event.parent_pid:
-                name = self._thread_name(event.parent_pid, event.parent_tid)
-                if name is None:  # the leader's is the likeliest
-                    node.source = Source.UNREAD
-                else:
-                    node.cmd = name
-        self.table.add(node)
-        self.forks += 1
-        return node
-
     def _find_parent(self, pid: int, start_ns: int) -> Node | None:
         """Find who had this pid and was alive when the child started, whatever has come since."""
         if not pid:
@@ -290,7 +281,10 @@ class ProcessTree:
         return self._discover(pid, seen, Source.PROCFS)
 
     def _fork_of_known(self, event: Fork, known: Node, start_ns: int) -> Node | None:
-        """A Fork for a pid of which a living, an unclear or a younger owner is known."""
+        """A Fork for a pid of which a living, an unclear or a younger owner is known.
+
+        Returns the owner it is about, None for one that has come and gone, _UNSETTLED for a new one.
+        """
         if known.start_ns == start_ns:
             return known
         if self._was_seen_before_its_fork(known, start_ns):
@@ -302,7 +296,7 @@ class ProcessTree:
         if not known.exit_ns:  # its Exit was lost
             self._forget_threads(known.pid)
             self.table.retire(known, start_ns, None)
-        return self._bear(event, start_ns, self._find_parent(event.parent_pid, start_ns))
+        return _UNSETTLED
 
     def _was_seen_before_its_fork(self, known: Node, start_ns: int) -> bool:
         """Whether a process found in /proc, by a scan or at its Exec, is the one that this Fork tells of."""
@@ -351,19 +345,6 @@ class ProcessTree:
 
     # --- ends -------------------------------------------------------------------------------------------
 
-    def _end(self, pid: int, exit_ns: int, status: int, adopter_pid: int | None) -> Node | None:
-        """End the process that had this pid then."""
-        node = self.table.newest.get(pid)
-        if node is None or node.exit_ns or node.start_ns > exit_ns or node.ppid_source != Source.FORK:
-            node = self._who_ended(pid, exit_ns, status)
-            if node is None or node.exit_ns:
-                return node
-        if adopter_pid is not None and adopter_pid != node.ppid:
-            node.adopter_pid = adopter_pid
-        self.table.retire(node, exit_ns, status)
-        self.exits += 1
-        return node
-
     def _who_ended(self, pid: int, exit_ns: int, status: int) -> Node | None:
         """Find whom an Exit is about where that is not plain; None where it was nobody that is known."""
         node = self._owner(pid, exit_ns)
@@ -381,6 +362,21 @@ class ProcessTree:
 
     # --- threads ----------------------------------------------------------------------------------------
 
+    def _is_last_thread(self, event: Exit) -> bool:
+        """Whether an exit among threads ends the process; the leader's does not, while others run on."""
+        pid = event.pid
+        threads = self._threads.get(pid)
+        if event.tid == pid:
+            self._leader_exits[pid] = event.parent_pid
+            return False
+        if threads is None:
+            return False
+        threads.pop(event.tid, None)
+        if threads:
+            return False
+        del self._threads[pid]
+        return pid in self._leader_exits
+
     def _thread_fork(self, event: Fork) -> None:
         # The parent named here is the process's, not the thread that called clone(2): of the name that the
         # new thread has, the process's own is the likeliest.
@@ -388,6 +384,14 @@ class ProcessTree:
         if node is not None and not node.exit_ns:
             name = node.cmd if is_name_certain(node) else None
             self._threads.setdefault(event.child_pid, {})[event.child_tid] = name
+
+    def _name_by_thread(self, node: Node, pid: int, tid: int) -> None:
+        """Give a new process the name of the thread that forked it."""
+        name = self._thread_name(pid, tid)
+        if name is None:  # the leader's, which it has, is the likeliest
+            node.source = Source.UNREAD
+        else:
+            node.cmd = name
 
     def _thread_name(self, pid: int, tid: int) -> str | None:
         """Give the name of a thread beside the leader; None where nothing tells it."""

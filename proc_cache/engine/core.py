@@ -13,7 +13,7 @@ from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
 from ..kernel.procfs import ProcReader
-from ..kernel.wire import decode
+from ..kernel.wire import unpack
 from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
 from .cache import PidTree, ProcCache, new_user_names
 from .losses import SEQ_MASK, LossLedger
@@ -22,9 +22,9 @@ from .table import ProcessTable
 from .view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from ..events import Event
     from ..process import Node
@@ -61,9 +61,8 @@ class Engine:
         self.when_idle: Callable[[], None] | None = None
         self._process_tree = self.tree.process_tree
         self._connector: ProcConnector | None = None
-        self._handlers = self._process_tree.handlers
         self._last = self.ledger.last
-        self._messages = self._malformed = self._scans = 0
+        self._messages = self._applied = self._malformed = self._scans = 0
         self._needs_scan = False
 
     # --- life -------------------------------------------------------------------------------------------
@@ -124,46 +123,50 @@ class Engine:
         """Receive and apply until nothing is waiting, BATCH at most; returns how many times."""
         self._process_tree.to_boottime_ns = clocks.monotonic_to_boottime_ns()
         with self.table.lock:
-            for count in range(BATCH):
-                datagram = connector.receive()
-                if datagram:
-                    self._apply(datagram)
-                elif datagram is None:
-                    self.ledger.overrun()
-                    self._needs_scan = True
-                else:
-                    return count
-        return BATCH
+            return self._take(connector.receive)
 
     def apply(self, data: bytes) -> bool:
         """Apply the messages of one datagram; true where one of them was about a process."""
         with self.table.lock:
-            return self._apply(data)
+            before = self._applied
+            self._take(iter((data, b"")).__next__)
+            return self._applied > before
 
-    def _apply(self, data: bytes) -> bool:
-        try:
-            events: Sequence[Event] = decode(data)
-        except MalformedMessageError as error:
-            self._malformed += 1
-            events = error.events
-        is_applied = False
-        for event in events:
-            self._messages += 1
-            cpu = event[1]
-            last = self._last.get(cpu)
-            if last is None or event[0] != last[0] + 1 & SEQ_MASK:
-                self._note_gap(event)
-            self._last[cpu] = event
-            handler = self._handlers.get(event.__class__)
-            node = handler(event) if handler is not None else None
-            if node is not None:
-                is_applied = True
-                if self.observer is not None:
-                    self.observer(event, node)
-        return is_applied
+    def _take(self, receive: Callable[[], bytes | None]) -> int:
+        """The hot loop: apply datagrams until there is none (b""); None is an overrun. Returns how many came."""
+        last, handlers = self._last, self._process_tree.handlers
+        for count in range(BATCH):
+            data = receive()
+            if not data:
+                if data is not None:
+                    return count
+                self.ledger.overrun()
+                self._needs_scan = True
+                continue
+            try:
+                messages = unpack(data)
+            except MalformedMessageError as error:
+                self._malformed += 1
+                messages = [(type(event), event) for event in error.events]
+            self._messages += len(messages)
+            for kind, fields in messages:
+                cpu = fields[1]
+                before = last.get(cpu)
+                if before is None or fields[0] != before[0] + 1 & SEQ_MASK:
+                    self._note_gap(fields)
+                last[cpu] = fields
+                handler = handlers.get(kind)
+                if handler is None:
+                    continue
+                node = handler(fields)
+                if node is not None:
+                    self._applied += 1
+                    if self.observer is not None:
+                        self.observer(kind(*fields), node)
+        return BATCH
 
-    def _note_gap(self, event: Event) -> None:
-        if self.ledger.gap(event, self._process_tree.to_boottime_ns):
+    def _note_gap(self, fields: tuple[Any, ...]) -> None:
+        if self.ledger.gap(fields, self._process_tree.to_boottime_ns):
             self._needs_scan = True
 
     def scan(self) -> list[Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..events import Event
+    from typing import Any
 
 SEQ_MASK = 0xFFFFFFFF
 _BACKWARDS = 1 << 31
@@ -31,7 +31,8 @@ class LossLedger:
     """Follows the sequence of every CPU and remembers each window with a loss."""
 
     def __init__(self) -> None:
-        self.last: dict[int, Event] = {}  # of each CPU; the engine compares every message with it
+        # The last event of each CPU, or its fields: (seq, cpu, timestamp_ns, ...). The engine compares with it.
+        self.last: dict[int, tuple[Any, ...]] = {}
         self.lost = 0
         self.overruns = 0
         self.is_exact = True  # false once a CPU was first heard of after an overrun
@@ -41,17 +42,18 @@ class LossLedger:
         """Note that the socket's buffer ran over; how much was lost, the sequences tell."""
         self.overruns += 1
 
-    def gap(self, event: Event, to_boottime_ns: int) -> int:
+    def gap(self, event: tuple[Any, ...], to_boottime_ns: int) -> int:
         """Account for an event that does not follow its CPU's last one; returns how many were lost between."""
-        last = self.last.get(event.cpu)
+        seq, cpu, timestamp_ns = event[:3]
+        last = self.last.get(cpu)
         if last is None:
             self.is_exact = self.is_exact and not self.overruns
             return 0
-        lost = (event.seq - last.seq - 1) & SEQ_MASK
+        lost: int = (seq - last[0] - 1) & SEQ_MASK
         if lost >= _BACKWARDS:  # the counter was set back: a CPU that was taken offline
             return 0
         self.lost += lost
-        self._remember(last.timestamp_ns + to_boottime_ns, event.timestamp_ns + to_boottime_ns, lost)
+        self._remember(last[2] + to_boottime_ns, timestamp_ns + to_boottime_ns, lost)
         return lost
 
     def lost_between(self, start_ns: int, end_ns: int) -> int:

@@ -78,10 +78,11 @@ class ProcessTable:
 
     def add(self, node: Node) -> None:
         """Make `node` the newest owner of its pid and a child of its parent."""
-        node.previous = self.newest.get(node.pid)
-        self.newest[node.pid] = node
-        if node.parent is not None:
-            node.parent.children += 1
+        pid, parent = node.pid, node.parent
+        node.previous = self.newest.get(pid)
+        self.newest[pid] = node
+        if parent is not None:
+            parent.children += 1
 
     def relink(self, node: Node, parent: Node | None) -> None:
         """Put a node under the parent that it was really born of."""

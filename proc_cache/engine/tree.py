@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from ..kernel.procfs import ProcReader, Sighting
     from .table import ProcessTable
 
+    # A Fork or an Exit is such a tuple; a plain one costs half.
+    ForkFields = tuple[int, int, int, int, int, int, int]
+    ExitFields = tuple[int, int, int, int, int, int, int, int, int]
+
 # What becomes of a name's source when a child inherits the name.
 _AT_FORK = {
     Source.EXEC: Source.INHERITED,
@@ -81,17 +85,17 @@ class ProcessTree:
 
     # --- events -----------------------------------------------------------------------------------------
 
-    def fork(self, event: Fork) -> Node | None:
-        """A process is born, or a thread."""
-        _, _, timestamp_ns, parent_tid, parent_pid, tid, pid = event
+    def fork(self, fields: ForkFields) -> Node | None:
+        """A process is born, or a thread; takes a Fork, or the fields of one."""
+        _, _, timestamp_ns, parent_tid, parent_pid, tid, pid = fields
         if tid != pid:
-            self._thread_fork(event)
+            self._thread_fork(pid, tid)
             return None
         start_ns = timestamp_ns + self.to_boottime_ns
         newest = self.table.newest
         known = newest.get(pid)
         if known is not None and not 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
-            settled = self._fork_of_known(event, known, start_ns)
+            settled = self._fork_of_known(parent_pid, known, start_ns)
             if settled is not _UNSETTLED:
                 return settled
         parent = newest.get(parent_pid)
@@ -144,11 +148,11 @@ class ProcessTree:
             self.link_by_ppid(node)
         return node
 
-    def exit(self, event: Exit) -> Node | None:
-        """A thread ended, and with the last one the process."""
-        _, _, timestamp_ns, tid, pid, status, _, _, adopter_pid = event
+    def exit(self, fields: ExitFields) -> Node | None:
+        """A thread ended, and with the last one the process; takes an Exit, or the fields of one."""
+        _, _, timestamp_ns, tid, pid, status, _, _, adopter_pid = fields
         if tid != pid or pid in self._threads:
-            if not self._is_last_thread(event):
+            if not self._is_last_thread(pid, tid, adopter_pid):
                 return None
             # wait(2) gives the last thread's status, not the leader's (seen on 6.18; after exit_group(2) or a
             # signal they are the same in every kernel). The present parent is told at the leader's exit only.
@@ -280,7 +284,7 @@ class ProcessTree:
             return parent
         return self._discover(pid, seen, Source.PROCFS)
 
-    def _fork_of_known(self, event: Fork, known: Node, start_ns: int) -> Node | None:
+    def _fork_of_known(self, parent_pid: int, known: Node, start_ns: int) -> Node | None:
         """A Fork for a pid of which a living, an unclear or a younger owner is known.
 
         Returns the owner it is about, None for one that has come and gone, _UNSETTLED for a new one.
@@ -288,11 +292,11 @@ class ProcessTree:
         if known.start_ns == start_ns:
             return known
         if self._was_seen_before_its_fork(known, start_ns):
-            return self._refine(event, known, start_ns)
+            return self._refine(parent_pid, known, start_ns)
         if known.start_ns > start_ns:
             return None  # of a former owner, which came and went before this one was found
         if not known.start_ns and known.exit_ns > start_ns:
-            return self._fill_in(event, known, start_ns)
+            return self._fill_in(parent_pid, known, start_ns)
         if not known.exit_ns:  # its Exit was lost
             self._forget_threads(known.pid)
             self.table.retire(known, start_ns, None)
@@ -306,11 +310,11 @@ class ProcessTree:
             return start_ns <= self._scan_ended_ns
         return known.ppid_source == Source.PROCFS and not 0 < known.exit_ns <= start_ns
 
-    def _fill_in(self, event: Fork, known: Node, start_ns: int) -> Node:
+    def _fill_in(self, parent_pid: int, known: Node, start_ns: int) -> Node:
         """A Fork after the Exit of the same process: it tells whose child that was, and resurrects nothing."""
-        parent = self._find_parent(event.parent_pid, start_ns)
+        parent = self._find_parent(parent_pid, start_ns)
         known.start_ns = start_ns
-        known.ppid = event.parent_pid
+        known.ppid = parent_pid
         known.ppid_source = Source.FORK
         if parent is not None:
             known.cmd, known.source = parent.cmd, Source.UNREAD
@@ -319,14 +323,14 @@ class ProcessTree:
             self.table.relink(known, parent)
         return known
 
-    def _refine(self, event: Fork, known: Node, start_ns: int) -> Node:
+    def _refine(self, parent_pid: int, known: Node, start_ns: int) -> Node:
         """Learn the birth parent, and the start to the nanosecond, of a process that a scan had found."""
         if known.exit_ns <= start_ns and known.exit_status is not None:
             self.table.revive(known)  # it was the Exit of the one that had the pid before
-        if known.ppid != event.parent_pid:
+        if known.ppid != parent_pid:
             known.adopter_pid = known.ppid
-            known.ppid = event.parent_pid
-            self.table.relink(known, self._find_parent(event.parent_pid, start_ns))
+            known.ppid = parent_pid
+            self.table.relink(known, self._find_parent(parent_pid, start_ns))
         known.ppid_source = Source.FORK
         known.start_ns = start_ns
         return known
@@ -362,28 +366,27 @@ class ProcessTree:
 
     # --- threads ----------------------------------------------------------------------------------------
 
-    def _is_last_thread(self, event: Exit) -> bool:
+    def _is_last_thread(self, pid: int, tid: int, adopter_pid: int) -> bool:
         """Whether an exit among threads ends the process; the leader's does not, while others run on."""
-        pid = event.pid
-        threads = self._threads.get(pid)
-        if event.tid == pid:
-            self._leader_exits[pid] = event.parent_pid
+        if tid == pid:
+            self._leader_exits[pid] = adopter_pid
             return False
+        threads = self._threads.get(pid)
         if threads is None:
             return False
-        threads.pop(event.tid, None)
+        threads.pop(tid, None)
         if threads:
             return False
         del self._threads[pid]
         return pid in self._leader_exits
 
-    def _thread_fork(self, event: Fork) -> None:
+    def _thread_fork(self, pid: int, tid: int) -> None:
         # The parent named here is the process's, not the thread that called clone(2): of the name that the
         # new thread has, the process's own is the likeliest.
-        node = self.table.newest.get(event.child_pid)
+        node = self.table.newest.get(pid)
         if node is not None and not node.exit_ns:
             name = node.cmd if is_name_certain(node) else None
-            self._threads.setdefault(event.child_pid, {})[event.child_tid] = name
+            self._threads.setdefault(pid, {})[tid] = name
 
     def _name_by_thread(self, node: Node, pid: int, tid: int) -> None:
         """Give a new process the name of the thread that forked it."""

@@ -7,7 +7,6 @@ of the machine. Any bytes give events or `MalformedMessageError`, never anything
 
 from __future__ import annotations
 
-from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from ..errors import MalformedMessageError
 from ..events import Ack, Comm, Coredump, Exec, Exit, Fork, Gid, Ptrace, Sid, Uid, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..events import Event
@@ -66,19 +65,21 @@ _USUAL_LENGTH = 76
 class _Layout:
     """How a message becomes one kind of event: `unpack_from` gives its fields from the message's start."""
 
-    __slots__ = ("least", "make", "name", "unpack_from")
+    __slots__ = ("event", "least", "unpack_from")
 
-    def __init__(self, event: type[Event], body: str, make: Callable[[Any], Event] | None = None) -> None:
+    def __init__(self, event: type[Event], body: str) -> None:
         layout = Struct("=24xI12xIQ" + body)  # cn_msg.seq, proc_event.cpu, proc_event.timestamp_ns, the union
-        self.name = event.__name__
+        self.event = event
         self.least = layout.size - _EVENT_AT
         self.unpack_from = layout.unpack_from
-        # A named tuple without the Python frame of its own __new__: half the cost.
-        self.make: Callable[[Any], Event] = make or partial(tuple.__new__, event)
 
-
-def _comm(fields: tuple[int, int, int, int, int, bytes]) -> Comm:
-    return Comm(*fields[:5], fields[5].partition(b"\0")[0])
+    def make(self, data: Buffer, offset: int) -> Event:
+        """Make the event of the message at `offset`."""
+        fields = self.unpack_from(data, offset)
+        if self.event is Comm:
+            *head, raw = fields
+            return Comm._make((*head, raw.partition(b"\0")[0]))
+        return self.event(*fields)
 
 
 _LAYOUTS = {
@@ -88,7 +89,7 @@ _LAYOUTS = {
     PROC_EVENT_GID: _Layout(Gid, "iiII"),
     PROC_EVENT_SID: _Layout(Sid, "ii"),
     PROC_EVENT_PTRACE: _Layout(Ptrace, "iiii"),
-    PROC_EVENT_COMM: _Layout(Comm, "ii16s", _comm),
+    PROC_EVENT_COMM: _Layout(Comm, "ii16s"),
     PROC_EVENT_COREDUMP: _Layout(Coredump, "iiii"),
     PROC_EVENT_EXIT: _Layout(Exit, "iiIIii"),
 }
@@ -96,14 +97,25 @@ _UNKNOWN = Struct("=24xI12xIQ")
 _ACK = Struct("=24xII8xIQI")
 
 
-# The head of each usual message, whole: what matches it needs no other check.
-_USUAL = {
-    (_USUAL_LENGTH, NLMSG_DONE, _CN_ID_PROC, _USUAL_LENGTH - _EVENT_AT, what): (
-        layout.make,
-        layout.unpack_from,
-    )
+# The head of the two messages that storms are made of, whole: what matches it needs no other check.
+_USUAL: dict[tuple[int, ...], tuple[type[Event], Callable[[Buffer], tuple[Any, ...]]]] = {
+    (_USUAL_LENGTH, NLMSG_DONE, _CN_ID_PROC, _USUAL_LENGTH - _EVENT_AT, what): (layout.event, layout.unpack_from)
     for what, layout in _LAYOUTS.items()
+    if layout.event in (Fork, Exit)
 }
+
+
+def unpack(data: Buffer) -> Sequence[tuple[type[Event], tuple[Any, ...]]]:
+    """Give kind and fields of each message in a datagram, as `decode` gives events; the same errors.
+
+    The fields are those of the event's class, in its order. Of a Fork or an Exit they are a plain tuple: to
+    make an event of it would be a fifth of what a message of a storm costs.
+    """
+    if len(data) == _USUAL_LENGTH:
+        usual = _USUAL.get(_unpack_head(data))
+        if usual is not None:
+            return ((usual[0], usual[1](data)),)
+    return [(type(event), event) for event in decode(data)]
 
 
 def decode(data: Buffer) -> list[Event]:
@@ -112,14 +124,6 @@ def decode(data: Buffer) -> list[Event]:
     Messages that are not about processes are passed over. Raises MalformedMessageError where the bytes
     end too early or contradict themselves; the error holds the events that came before.
     """
-    if len(data) == _USUAL_LENGTH:
-        usual = _USUAL.get(_unpack_head(data))
-        if usual is not None:
-            return [usual[0](usual[1](data))]
-    return _decode_any(data)
-
-
-def _decode_any(data: Buffer) -> list[Event]:
     events: list[Event] = []
     offset = 0
     end = len(data)
@@ -147,8 +151,8 @@ def _decode_connector(data: Buffer, offset: int, length: int, events: list[Event
     layout = _LAYOUTS.get(what)
     if layout is not None:
         if size < layout.least:
-            raise MalformedMessageError(f"{layout.name} of {size} bytes, not {layout.least}", events)
-        events.append(layout.make(layout.unpack_from(data, offset)))
+            raise MalformedMessageError(f"{layout.event.__name__} of {size} bytes, not {layout.least}", events)
+        events.append(layout.make(data, offset))
     elif what == PROC_EVENT_NONE and size >= _ACK.size - _EVENT_AT:
         seq, ack, cpu, timestamp_ns, error = _ACK.unpack_from(data, offset)
         events.append(Ack(seq, cpu, timestamp_ns, error, ack))

@@ -120,7 +120,7 @@ class FullEngine:
     def _restamp(self, datagram: bytearray) -> bytes:
         _, cpu, timestamp_ns = _HEAD.unpack_from(datagram, _HEAD_AT)
         last = self.engine.ledger.last.get(cpu)
-        _SEQ.pack_into(datagram, _SEQ_AT, self._next_seq(cpu, last.seq if last else 0))
+        _SEQ.pack_into(datagram, _SEQ_AT, self._next_seq(cpu, last[0] if last else 0))
         _HEAD.pack_into(datagram, _HEAD_AT, _, cpu, timestamp_ns + self.rounds * 10**12)
         return bytes(datagram)
 

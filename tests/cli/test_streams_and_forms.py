@@ -341,7 +341,6 @@ def test_watch_on_a_terminal_is_a_view_that_leaves_the_screen_as_it_was() -> Non
 
 
 @pytest.mark.kernel
-@pytest.mark.xfail(strict=True, reason="BUG: the headline is longer than 80 columns and cut before its losses")
 def test_losses_are_seen_on_a_screen_of_80_columns() -> None:
     _, drawn = on_terminal("watch", interrupt_at="capacity", times=3)
     assert "lost 0" in drawn

@@ -200,7 +200,7 @@ def test_the_number_of_lost_messages_is_exact_and_the_tree_is_repaired(
         assert engine.stats().lost == netlink_drops(inode)
         # The second one has everything from before here; what the first one receives from here is compared.
         lost_before = engine.stats().lost
-        since = {cpu: event.seq for cpu, event in engine.ledger.last.items()}
+        since = {cpu: event[0] for cpu, event in engine.ledger.last.items()}
         connector.received.clear()
 
         died_unseen = Forked(lambda: rename(b"died-unseen"))

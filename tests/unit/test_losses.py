@@ -13,7 +13,7 @@ def hear(ledger: LossLedger, cpu: int, seq: int, at_ns: int = 0) -> int:
     event = Exec(seq, cpu, at_ns, 20, 20)
     before = ledger.last.get(cpu)
     lost = 0
-    if before is None or seq != (before.seq + 1) % (1 << 32):
+    if before is None or seq != (before[0] + 1) % (1 << 32):
         lost = ledger.gap(event, OFFSET_NS)
     ledger.last[cpu] = event
     return lost

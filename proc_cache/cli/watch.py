@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from .. import query
@@ -115,11 +116,10 @@ def _run_command(engine: Engine, options: WatchOptions) -> int:
     """Run the command with its output on our stderr: stdout has the events, and nothing else."""
     lines = _Lines(engine, options)
     try:
-        child = subprocess.Popen(options.command, stdout=2)
+        child = _spawn(engine, options.command)
     except OSError as error:
         tell(f"cannot run {options.command[0]}: {error.strerror}")
         return exit_status.USAGE
-    lines.root_pid = child.pid
     former = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
     try:
@@ -136,6 +136,18 @@ def _run_command(engine: Engine, options: WatchOptions) -> int:
         for number, handler in former.items():
             signal.signal(number, handler)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _spawn(engine: Engine, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the command in another thread, for it may be over before Popen returns; meanwhile events are read.
+
+    Its output goes to our stderr. Raises what Popen raises.
+    """
+    with ThreadPoolExecutor(max_workers=1) as starter:
+        started = starter.submit(subprocess.Popen, command, stdout=2)
+        while not started.done():
+            engine.pump(_TICK_S / 50)
+        return started.result()
 
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -165,7 +177,8 @@ class _Lines:
         self._pending: deque[tuple[Event, Node, Process]] = deque()
         self._lost = 0
         self.is_done = False
-        self.root_pid: int | None = None  # of the command, with --
+        self._is_narrowed = bool(options.command)
+        self._root_pid: int | None = None  # of the command: the first child we have after this
         self.is_root_gone = False
         engine.observer = self._observe
 
@@ -190,8 +203,10 @@ class _Lines:
             abandon_stdout()
 
     def _observe(self, event: Event, node: Node) -> None:
-        if self.root_pid is not None:
-            if node.pid == self.root_pid and isinstance(event, Exit):
+        if self._is_narrowed:
+            if self._root_pid is None and isinstance(event, Fork) and node.ppid == os.getpid():
+                self._root_pid = node.pid
+            if node.pid == self._root_pid and isinstance(event, Exit):
                 self.is_root_gone = True
             if not self._is_of_command(node):
                 return
@@ -205,7 +220,7 @@ class _Lines:
     def _is_of_command(self, node: Node) -> bool:
         current: Node | None = node
         while current is not None:
-            if current.pid == self.root_pid and current.ppid == os.getpid():
+            if current.pid == self._root_pid and current.ppid == os.getpid():
                 return True
             current = current.parent
         return False

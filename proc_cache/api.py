@@ -24,6 +24,7 @@ from .process import (
     PROC_CACHE_TTL_SECS,
     CacheParams,
     Node,
+    Source,
     is_name_read,
 )
 from .render.chain import walk_text
@@ -135,7 +136,7 @@ class _CachedUsersView(View):
             info = self._cache.get(node.pid)
             if info is not None and (not node.start_ns or info.start_time_ns == node.start_ns):
                 return info.user
-            if node.source == "manual" and self.reader is not None:
+            if node.source == Source.MANUAL and self.reader is not None:
                 return self._user_from_proc(node)
         return super().user(node)
 

@@ -11,8 +11,8 @@ from ..kernel.clocks import boot_wall_ns, boottime_ns, monotonic_to_boottime_ns
 from ..process import known_name
 from ..render.chain import walk_text
 from ..render.live import REFRESH_PER_SECOND, ROWS_KEPT, LiveRow, LiveScreen
-from ..render.times import clock, duration
-from ..render.tree import ending
+from ..render.times import clock
+from ..render.tree import ending_and_run_time
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,8 +85,7 @@ class LiveView:
         elif kind is Exec:
             self._show(node, time_ns)
         elif (row := self._row_of.pop(node.pid, None)) is not None:
-            ran = f" after {duration(node.exit_ns - node.start_ns)}" if node.start_ns else ""
-            row.ending = ending(self._engine.view.describe(node, is_fresh=False)) + ran
+            row.ending = ending_and_run_time(self._engine.view.describe(node, is_fresh=False))
             row.is_failed = bool(node.exit_status)
 
     def _show(self, node: Node, time_ns: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from ..render import jsonlines
 from ..render.chain import walk_text
 from ..render.events import EVENT_NAMES, event_line, event_object
 from . import exit_status
-from .signals import TerminatedError
+from .signals import SignalForwarding, TerminatedError
 from .terminal import abandon_stdout, flush, is_terminal, tell, write
 
 if TYPE_CHECKING:
@@ -73,12 +72,12 @@ def run(options: WatchOptions) -> int:
     """Watch until the count, the time or the command is over, or the user ends it."""
     engine = Engine()
     engine.when_idle = IdleCollector().idle  # before it listens: a first collection takes tens of milliseconds
-    try:
-        engine.start()
-    except ConnectorUnavailableError as error:
-        tell(f"cannot watch: {error}")
-        return exit_status.UNAVAILABLE
-    with engine:
+    with engine:  # around its start too: a Ctrl-C there must not leave the kernel sending
+        try:
+            engine.start()
+        except ConnectorUnavailableError as error:
+            tell(f"cannot watch: {error}")
+            return exit_status.UNAVAILABLE
         if options.selection.under is not None and options.selection.under not in engine.table.newest:
             tell(f"no process {options.selection.under} is known")
             return exit_status.NO
@@ -115,14 +114,13 @@ def _pump(engine: Engine, options: WatchOptions, shown: Shown) -> None:
 def _run_command(engine: Engine, options: WatchOptions) -> int:
     """Run the command with its output on our stderr: stdout has the events, and nothing else."""
     lines = _Lines(engine, options)
-    try:
-        child = _spawn(engine, options.command)
-    except OSError as error:
-        tell(f"cannot run {options.command[0]}: {error.strerror}")
-        return exit_status.USAGE
-    former = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
-    former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
-    try:
+    with SignalForwarding() as forwarding:
+        try:
+            child = _spawn(engine, options.command)
+        except OSError as error:
+            tell(f"cannot run {options.command[0]}: {error.strerror}")
+            return exit_status.USAGE
+        forwarding.to(child)
         end = deadline_s(options.duration_s) if options.duration_s is not None else None
         while child.poll() is None:
             engine.pump(_TICK_S / 5)
@@ -132,9 +130,6 @@ def _run_command(engine: Engine, options: WatchOptions) -> int:
         while not lines.is_root_gone and left_s(last):
             engine.pump(left_s(last))
         lines.refresh_unless_closed()
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -148,9 +143,6 @@ def _spawn(engine: Engine, command: Sequence[str]) -> subprocess.Popen[bytes]:
         while not started.done():
             engine.pump(_TICK_S / 50)
         return started.result()
-
-
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Shown(Protocol):

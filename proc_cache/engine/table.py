@@ -148,14 +148,9 @@ class ProcessTable:
         return removed
 
     def _make_room(self) -> None:
-        queue = self._queue
-        while queue and self.dead > self._room:
-            node = queue.popleft()
-            if not node.children:
-                self.evicted += self._evict(node)
-                continue
-            node.held = True
-            if self.dead - len(queue) > self._shorten_beyond:
+        while self._queue and self.dead > self._room:
+            self.evicted += self._release_oldest()
+            if self.dead - len(self._queue) > self._shorten_beyond:
                 self._shorten_ladders()
 
     def _release_oldest(self) -> int:

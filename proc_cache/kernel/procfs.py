@@ -10,7 +10,7 @@ import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
 
 from ..errors import ProcessHiddenError
-from ..process import Node, Source
+from ..process import Node
 from ..record import Record
 from .clocks import ticks_to_ns
 
@@ -244,6 +244,3 @@ def read_proc_start_time_ns(pid: int) -> int:
     except ProcessHiddenError:
         return 0
     return stat.start_ns if stat else 0
-
-
-__all__ = ["ProcReader", "Sighting", "Source", "Stat", "make_node", "parse_stat", "read_proc_start_time_ns"]

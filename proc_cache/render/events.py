@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from .jsonlines import process_object
-from .times import clock, duration, rfc3339
-from .tree import command_line, ending
+from .times import clock, rfc3339
+from .tree import command_line, ending_and_run_time
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -35,11 +35,7 @@ def _detail(event: Event, process: Process) -> str:
     """What an event tells beyond who it was: the arguments of an exec, the end of an exit."""
     if isinstance(event, Exec) and process.cmdline is not None:
         return f"  {command_line(process)}"
-    if not isinstance(event, Exit):
-        return ""
-    ran_ns = (process.exit_time_ns or 0) - (process.start_time_ns or 0)
-    after = f" after {duration(ran_ns)}" if process.exit_time_ns and process.start_time_ns else ""
-    return f"  [{ending(process)}{after}]"
+    return f"  [{ending_and_run_time(process)}]" if isinstance(event, Exit) else ""
 
 
 def event_object(event: Event, time_ns: int, process: Process, chain: str, boot_wall_ns: int) -> Object:

@@ -6,6 +6,7 @@ from ..process import Source
 from .chain import UNKNOWN
 from .escape import escape
 from .style import BOLD, DIM, RED, Style, columns
+from .times import duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +97,13 @@ def ending(process: Process) -> str:
     if process.signal is not None:
         return f"signal {process.signal}" + (", core dumped" if process.is_core_dumped else "")
     return f"exit {process.exit_code}"
+
+
+def ending_and_run_time(process: Process) -> str:
+    """Say how a process ended and, where both times are known, after how long."""
+    if process.exit_time_ns is None or process.start_time_ns is None:
+        return ending(process)
+    return f"{ending(process)} after {duration(process.exit_time_ns - process.start_time_ns)}"
 
 
 def command_line(process: Process) -> str:

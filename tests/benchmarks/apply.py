@@ -16,7 +16,7 @@ import sys
 import time
 from itertools import chain, repeat
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from cachetools import TTLCache
 
@@ -26,7 +26,7 @@ from proc_cache.kernel.netlink import ProcConnector
 from proc_cache.process import PID_TREE_CAP, PID_TREE_TTL_SECS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
 MESSAGES = 200_000
 ROUNDS = 5
@@ -108,6 +108,7 @@ class FullEngine:
     def __init__(self) -> None:
         self.engine = Engine()
         self.rounds = 0
+        self._seqs: dict[int, int] = {}  # the last one given out, by CPU
 
     def __call__(self, stream: list[bytes]) -> None:
         pump(self.engine, stream)
@@ -118,35 +119,25 @@ class FullEngine:
         return [self._restamp(bytearray(datagram)) for datagram in stream]
 
     def _restamp(self, datagram: bytearray) -> bytes:
-        _, cpu, timestamp_ns = _HEAD.unpack_from(datagram, _HEAD_AT)
-        last = self.engine.ledger.last.get(cpu)
-        _SEQ.pack_into(datagram, _SEQ_AT, self._next_seq(cpu, last[0] if last else 0))
-        _HEAD.pack_into(datagram, _HEAD_AT, _, cpu, timestamp_ns + self.rounds * 10**12)
+        what, cpu, timestamp_ns = _HEAD.unpack_from(datagram, _HEAD_AT)
+        self._seqs[cpu] = self._seqs.get(cpu, 0) + 1
+        _SEQ.pack_into(datagram, _SEQ_AT, self._seqs[cpu])
+        _HEAD.pack_into(datagram, _HEAD_AT, what, cpu, timestamp_ns + self.rounds * 10**12)
         return bytes(datagram)
-
-    def _next_seq(self, cpu: int, after: int) -> int:
-        key = (self.rounds, cpu)
-        self._seqs[key] = self._seqs.get(key, after) + 1
-        return self._seqs[key] & 0xFFFFFFFF
-
-    _seqs: ClassVar[dict[tuple[int, int], int]] = {}
 
 
 def apply_plain(stream: list[bytes]) -> None:
     """The floor: one unpack, one dict."""
-    nodes: dict[int, tuple[int, str, int]] = {}
-    for datagram in stream:
-        what, _cpu, timestamp_ns, a, b, c, d = _EVENT.unpack_from(datagram)
-        if what == FORK:
-            if c == d:
-                nodes[d] = (b, "", timestamp_ns)
-        elif what == EXIT and a == b:
-            nodes.get(a)
+    apply_to({}, stream)
 
 
 def apply_ttl_cache(stream: list[bytes]) -> None:
     """The same with an entry of a TTLCache for each process."""
-    nodes: TTLCache[int, tuple[int, str, int]] = TTLCache(PID_TREE_CAP, PID_TREE_TTL_SECS)
+    apply_to(TTLCache(PID_TREE_CAP, PID_TREE_TTL_SECS), stream)
+
+
+def apply_to(nodes: MutableMapping[int, tuple[int, str, int]], stream: list[bytes]) -> None:
+    """Keep each process's parent, name and start in a mapping, and look it up when it exits."""
     for datagram in stream:
         what, _cpu, timestamp_ns, a, b, c, d = _EVENT.unpack_from(datagram)
         if what == FORK:

@@ -271,6 +271,11 @@ def test_a_command_that_is_not_there() -> None:
     assert "/no/such/program" in ended.stderr
 
 
+def test_the_command_is_not_deaf_to_ctrl_c() -> None:
+    ended = proc_cache("watch", "--", "sh", "-c", "kill -INT $$; exit 5")
+    assert ended.status == 128 + signal.SIGINT
+
+
 def test_a_signal_is_handed_on_to_the_command() -> None:
     with subprocess.Popen(
         [*PROC_CACHE, "watch", "--", "sh", "-c", "echo ready >&2; exec sleep 60"],

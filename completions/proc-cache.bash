@@ -22,19 +22,21 @@ _proc_cache() {
         --count|--duration) return ;;
     esac
     case $command in
-        "") options="chain descendant snapshot watch --version --help" ;;
+        "") options="chain descendant serve snapshot watch --version --help" ;;
         chain)
             [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "chain tree json ndjson" -- "$cur")); return; }
-            options="--format --help" ;;
+            options="--format --no-engine --from --help" ;;
         descendant)
             [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "chain tree json ndjson" -- "$cur")); return; }
-            options="--format --strict --quiet --help" ;;
+            options="--format --strict --quiet --no-engine --from --help" ;;
+        serve)
+            options="--capacity --ttl --group --record --keep --max-size --no-realtime --help" ;;
         snapshot)
             [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "table tree json ndjson" -- "$cur")); return; }
-            options="--format --cmd --user --under --help" ;;
+            options="--format --cmd --user --under --dead --at --around --within --no-engine --from --help" ;;
         watch)
             [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "live lines ndjson" -- "$cur")); return; }
-            options="--format --events --cmd --user --under --count --duration --no-realtime --help" ;;
+            options="--format --events --cmd --user --under --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --help" ;;
     esac
     if [[ -n $command && $cur != -* ]]; then
         case $command in

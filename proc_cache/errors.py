@@ -27,12 +27,48 @@ class MalformedMessageError(ProcCacheError):
         self.events = tuple(events)
 
 
+class MalformedFrameError(ProcCacheError):
+    """What came over the socket is no value, or none that belongs there (the other side's fault)."""
+
+
 class ProcessHiddenError(ProcCacheError):
     """/proc lists the process and refuses to show it (hidepid=1, or a security module)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"process {pid} is hidden from this user by /proc (hidepid); ask as root")
         self.pid = pid
+
+
+class NobodyFoundError(ProcCacheError):
+    """A process that a question begins with is not known; `may_exist` where that does not prove its absence."""
+
+    def __init__(self, reason: str, *, may_exist: bool) -> None:
+        super().__init__(reason)
+        self.may_exist = may_exist
+
+
+class EngineUnavailableError(ProcCacheError):
+    """No engine answers at the socket; each subclass is one reason."""
+
+
+class EngineRefusedError(EngineUnavailableError):
+    """The engine at the socket does not serve this user, this namespace or this version."""
+
+
+class EngineRunningError(ProcCacheError):
+    """Another engine answers at the socket already."""
+
+
+class HistoryError(ProcCacheError):
+    """A history cannot be asked, or not be written."""
+
+
+class NotAHistoryError(HistoryError):
+    """The file is no history, or one of another version."""
+
+
+class UnreadableHistoryError(HistoryError):
+    """The file is not there, or not for this user, or damaged."""
 
 
 class ConnectorUnavailableError(ProcCacheError):

@@ -71,6 +71,7 @@ class Node:
         "cmdline",  # as /proc gives it: bytes, each argument ended by NUL; None where it was not read
         "exit_ns",  # 0 while it lives
         "exit_status",  # wait status word; None where no Exit was seen: exit_ns is when its end was noticed
+        "former",  # the names it had before its last exec, oldest first; the first one it was born with
         "held",  # dead and past its time, kept because a child is kept
         "left_out",  # how many generations were left out between this one and `parent`
         "parent",
@@ -78,6 +79,7 @@ class Node:
         "ppid",  # of the birth parent where ppid_source is "fork"; 0 is nobody, None is unknown
         "ppid_source",
         "previous",  # the retained process that had this pid before
+        "recorded_as",  # its number in the history; 0 where none is written
         "session",
         "source",  # of cmd
         "start_ns",  # 0 where it is not known
@@ -114,6 +116,8 @@ class Node:
         self.held = False
         self.left_out = 0
         self.previous: Node | None = None
+        self.former: tuple[str, ...] = ()
+        self.recorded_as = 0
 
     def __repr__(self) -> str:
         return f"<Node {self.pid} {self.cmd!r} ppid={self.ppid} start={self.start_ns} exit={self.exit_ns}>"
@@ -146,24 +150,36 @@ def split_cmdline(cmdline: bytes) -> list[bytes]:
 class Process(Record):
     """What is known of one process, frozen, as answers give it; None is unknown.
 
-    Times are nanoseconds since boot (CLOCK_BOOTTIME), rounded down to a clock tick where only /proc told.
+    Times are nanoseconds since boot (CLOCK_BOOTTIME), rounded down to a clock tick where only /proc told;
+    `booted_ns` says when that was, in nanoseconds since the epoch.
     """
 
     pid: int
     ppid: int | None  # the birth parent where ppid_source is "fork", else the one that /proc showed
     ppid_source: str
     current_ppid: int | None
+    current_parent: str | None  # the name of that one, where it is not the birth parent
     cmd: str | None
     source: str  # of cmd
+    former_cmds: tuple[str, ...]  # the names it had before its last exec, oldest first
     cmdline: tuple[bytes, ...] | None
     uid: int | None
     user: str | None
+    birth_user: str | None
     session: int | None
+    booted_ns: int
     start_time_ns: int | None
-    is_alive: bool
+    is_alive: bool | None  # None: it was when the history ends
     exit_time_ns: int | None
     exit_status: int | None  # wait status word, wait(2)
     generations_left_out: int = 0  # between this one and the next link of a chain
+
+    @property
+    def run_time_ns(self) -> int | None:
+        """How long it lived; None where it lives, or one end of its life was not seen."""
+        if self.start_time_ns is None or self.exit_time_ns is None:
+            return None
+        return max(0, self.exit_time_ns - self.start_time_ns)
 
     @property
     def exit_code(self) -> int | None:

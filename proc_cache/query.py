@@ -12,8 +12,46 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .engine.view import View
+    from typing import Protocol
+
     from .process import Node
+    from .times import Moment
+
+    class View(Protocol):
+        """What knows processes: an engine and /proc, or a history."""
+
+        absence: str  # why a parent may not be known: ends the sentence "500, the parent of 501, ..."
+
+        def find(self, pid: int, moment: Moment | None = None) -> Node | None:
+            """Give who has this pid, or had it last; with a moment, who had it then.
+
+            For a thread's id it is the process of that thread. Raises ProcessHiddenError.
+            """
+
+        def parent(self, node: Node) -> Node | None:
+            """Give the birth parent as far as it is known."""
+
+        def user(self, node: Node) -> str | None:
+            """Give the name of the user."""
+
+        def lost_events(self, node: Node) -> int:
+            """How many messages were lost in a time that touches the life of the process."""
+
+        def describe(self, node: Node, *, is_fresh: bool = True) -> Process:
+            """Freeze what is known of a process; `is_fresh` reads its present parent once more."""
+
+        def mentions(self, pid: int, node: Node, moment: Moment | None) -> tuple[str, ...]:
+            """What to say beside an answer: other owners of the pid, or that it was a thread's id."""
+
+        def explain_miss(self, pid: int, moment: Moment | None) -> Miss:
+            """Say why nobody was found."""
+
+
+class Miss(Record):
+    """Why nobody was found; `may_exist` is false where it is known that there was nobody."""
+
+    reason: str
+    may_exist: bool
 
 
 class Walk(Record):
@@ -22,7 +60,7 @@ class Walk(Record):
     nodes: tuple[Node, ...]
     reason: str | None
     missing_pid: int | None  # the process that should have been next
-    is_hidden: bool = False  # /proc refuses to show the asked process to this user
+    may_exist: bool = False  # nobody was found, and that does not prove that there was nobody
 
 
 class Chain(Record):
@@ -34,7 +72,8 @@ class Chain(Record):
     lost_events: int
     links: tuple[Process, ...]
     missing_pid: int | None
-    is_hidden: bool
+    may_exist: bool
+    notes: tuple[str, ...] = ()  # what to say beside it
 
 
 class Descent(Record):
@@ -49,14 +88,29 @@ class Descent(Record):
     chain: Chain
 
 
-def walk(view: View, pid: int) -> Walk:
+class Verdict(Record):
+    """What `judge` found: yes, no or cannot tell, and at which place of the walk the name was."""
+
+    descendant: bool | None
+    reason: str | None
+    match: int | None
+    matched_by: str | None
+
+    def of(self, chain: Chain, cmd: str) -> Descent:
+        """Put it beside the chain that it is about."""
+        match = None if self.match is None else chain.links[self.match]
+        return Descent(chain.pid, cmd, self.descendant, self.reason, match, self.matched_by, chain)
+
+
+def walk(view: View, pid: int, moment: Moment | None = None) -> Walk:
     """Follow the parents of a process. No nodes: nobody is known by this pid."""
     try:
-        node = view.find(pid)
+        node = view.find(pid, moment)
     except ProcessHiddenError as error:
-        return Walk((), str(error), pid, is_hidden=True)
+        return Walk((), str(error), pid, may_exist=True)
     if node is None:
-        return Walk((), f"no process {pid} is known", pid)
+        miss = view.explain_miss(pid, moment)
+        return Walk((), miss.reason, pid, miss.may_exist)
     return walk_from(view, node)
 
 
@@ -69,38 +123,38 @@ def walk_from(view: View, node: Node) -> Walk:
         nodes.append(node)
         parent = view.parent(node)
         if parent is None:
-            return Walk(tuple(nodes), *_why_it_ends(node))
+            return Walk(tuple(nodes), *_why_it_ends(view, node))
         node = parent
     return Walk(tuple(nodes), None, None)
 
 
-def _why_it_ends(node: Node) -> tuple[str | None, int | None]:
+def _why_it_ends(view: View, node: Node) -> tuple[str | None, int | None]:
     if node.ppid in (0, node.pid):
         return None, None
     if node.ppid is None:
         return f"the parent of {node.pid} is not known: its birth was not seen", None
-    return (
-        f"{node.ppid}, the parent of {node.pid}, ended before proc-cache looked, or is hidden",
-        node.ppid,
-    )
+    return f"{node.ppid}, the parent of {node.pid}, {view.absence}", node.ppid
 
 
-def chain(view: View, pid: int) -> Chain:
+def chain(view: View, pid: int, moment: Moment | None = None) -> Chain:
     """Give the ancestry of a process, with all that is known of each link."""
-    return _freeze(view, pid, walk(view, pid))
+    walked = walk(view, pid, moment)
+    return outline(view, pid, moment, walked, tuple(view.describe(node) for node in walked.nodes))
 
 
-def _freeze(view: View, pid: int, walked: Walk) -> Chain:
+def outline(view: View, pid: int, moment: Moment | None, walked: Walk, links: tuple[Process, ...] = ()) -> Chain:
+    """Give the chain of a walk; its links can be described one by one elsewhere, and are the costly part."""
     nodes = walked.nodes
     reason = walked.reason or _what_is_left_out(nodes)
     return Chain(
-        pid=pid,
+        pid=nodes[0].pid if nodes else pid,
         complete=bool(nodes) and reason is None,
         reason=reason,
         lost_events=view.lost_events(nodes[0]) if nodes else 0,
-        links=tuple(view.describe(node) for node in nodes),
+        links=links,
         missing_pid=walked.missing_pid,
-        is_hidden=walked.is_hidden,
+        may_exist=walked.may_exist,
+        notes=view.mentions(pid, nodes[0], moment) if nodes else (),
     )
 
 
@@ -109,27 +163,33 @@ def _what_is_left_out(nodes: tuple[Node, ...]) -> str | None:
     return f"{left_out} generations on the way were left out to bound memory" if left_out else None
 
 
-def descent(view: View, pid: int, cmd: str, *, is_strict: bool = False) -> Descent:
+def descent(view: View, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
     """Tell whether `pid`, or an ancestor of it, is named `cmd`; strict leaves `pid` itself out.
 
     "No" is said only where the whole way to the root is known, with every name on it.
     """
-    walked = walk(view, pid)
-    frozen = _freeze(view, pid, walked)
+    walked = walk(view, pid, moment)
+    verdict = judge(view, walked, cmd, is_strict=is_strict)
+    links = tuple(view.describe(node) for node in walked.nodes)
+    return verdict.of(outline(view, pid, moment, walked, links), cmd)
+
+
+def judge(view: View, walked: Walk, cmd: str, *, is_strict: bool) -> Verdict:
+    """Look for a name along a walk."""
     doubt = walked.reason
     for index, node in enumerate(walked.nodes):
         if is_strict and index == 0:
             continue
-        verdict, by = match_name(node, cmd)
-        if verdict:
-            return Descent(pid, cmd, True, None, frozen.links[index], by, frozen)
-        if verdict is None and doubt is None:
+        is_match, by = match_name(node, cmd)
+        if is_match:
+            return Verdict(True, None, index, by)
+        if is_match is None and doubt is None:
             doubt = f"the name of {node.pid} is not known for certain"
         if doubt is None and node.left_out:
             doubt = f"{node.left_out} generations above {node.pid} were left out to bound memory"
         if doubt is None and node.exit_ns and view.lost_events(node):
             doubt = f"events were lost while {node.pid} lived"
-    return Descent(pid, cmd, False if doubt is None else None, doubt, None, None, frozen)
+    return Verdict(False if doubt is None else None, doubt, None, None)
 
 
 def path_to(descent: Descent) -> Chain:
@@ -138,7 +198,7 @@ def path_to(descent: Descent) -> Chain:
     if match is None:
         return chain
     upto = chain.links.index(match) + 1
-    return Chain(chain.pid, True, None, chain.lost_events, chain.links[:upto], None, False)
+    return Chain(chain.pid, True, None, chain.lost_events, chain.links[:upto], None, False, chain.notes)
 
 
 def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get(MUST_RUN) == "1":
         pytest.fail(f"{MUST_RUN}=1, and there is no connector: {reason}", pytrace=False)
     pytest.skip(f"no proc connector: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def socket_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where an engine of this test answers: no other engine of this machine is asked, and none is disturbed."""
+    with tempfile.TemporaryDirectory(prefix="proc-cache-") as directory:
+        path = f"{directory}/socket"
+        monkeypatch.setenv("PROC_CACHE_SOCKET", path)
+        yield path
 
 
 @pytest.fixture

@@ -7,12 +7,19 @@ pipes and exit statuses. What a command does stands in the module of its name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..selection import Selection
+from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
+from ..selection import Selection, Target
+from ..times import Moment
 from ..version import __version__
+from . import quantities
+from .sources import Where
+
+if TYPE_CHECKING:
+    from ..history.writer import Bounds
 
 Action = Callable[[], int]
 
@@ -25,9 +32,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Pid = Annotated[str, typer.Argument(metavar="PID", help="A process, or a thread of one.")]
+Pid = Annotated[
+    str, typer.Argument(metavar="PID", help="A process, or a thread of one; PID@TIME: who had the PID then.")
+]
 Pids = Annotated[
-    list[str], typer.Argument(metavar="PID... | -", help="Processes; - reads them from stdin, one a line.")
+    list[str], typer.Argument(metavar="PID... | -", help="Processes (PID@TIME: who had it then); - reads stdin.")
 ]
 Cmd = Annotated[str, typer.Argument(metavar="CMD", help="A name, as `ps -o comm=` prints it, or a longer one.")]
 CmdFilter = Annotated[str | None, typer.Option("--cmd", metavar="CMD", help="Only processes of this name.")]
@@ -36,8 +45,33 @@ UserFilter = Annotated[
     typer.Option("--user", metavar="USER", help="Only processes of this user (name or uid)."),
 ]
 UnderFilter = Annotated[
+    Target | None,
+    typer.Option(
+        "--under", metavar="PID[@TIME]", parser=quantities.target, help="Only this process and its descendants."
+    ),
+]
+NoEngine = Annotated[bool, typer.Option("--no-engine", help="Ask /proc, even where an engine is running.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE", help="Ask this history, which --record wrote.")
+]
+Record = Annotated[str | None, typer.Option("--record", metavar="FILE", help="Write a history to this file.")]
+Keep = Annotated[
     int | None,
-    typer.Option("--under", metavar="PID", min=1, help="Only this process and its descendants."),
+    typer.Option("--keep", metavar="SPAN", parser=quantities.span, help="Remove from it what ended before, 7d."),
+]
+MaxSize = Annotated[
+    int | None,
+    typer.Option("--max-size", metavar="SIZE", parser=quantities.size, help="Keep it below this size, 1G."),
+]
+Capacity = Annotated[
+    int, typer.Option("--capacity", metavar="N", min=0, help="How many of the dead to remember, at most.")
+]
+Ttl = Annotated[
+    int,
+    typer.Option("--ttl", metavar="SPAN", parser=quantities.span, help="How long to remember them, 600s or 2h."),
+]
+NoRealtime = Annotated[
+    bool, typer.Option("--no-realtime", help="Do not run at real-time priority, even where that is allowed.")
 ]
 ChainFormat = Annotated[
     Literal["chain", "tree", "json", "ndjson"] | None,
@@ -70,18 +104,20 @@ def _main(
 
 
 @app.command()
-def chain(pids: Pids, form: ChainFormat = None) -> Action:
+def chain(pids: Pids, form: ChainFormat = None, no_engine: NoEngine = False, history: From = None) -> Action:
     """Show the ancestry of each process, up to its root.
 
-    Exit status: 0 all answered, 1 no such process, 3 the way to the root is not known.
+    A running engine is asked first, which knows the dead too; else /proc. Exit status: 0 all answered, 1 no such
+    process, 3 the way to the root is not known.
     """
     from . import chain as command
 
-    return lambda: command.run(pids, form)
+    where = Where(may_ask_engine=not no_engine, history=history)
+    return lambda: command.run(pids, form, where)
 
 
 @app.command()
-def descendant(
+def descendant(  # noqa: PLR0913
     pid: Pid,
     cmd: Cmd,
     form: ChainFormat = None,
@@ -89,6 +125,8 @@ def descendant(
         bool, typer.Option("--strict", help="Leave PID itself out: only its ancestors count.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit status answers.")] = False,
+    no_engine: NoEngine = False,
+    history: From = None,
 ) -> Action:
     """Tell whether PID, or an ancestor of it, is named CMD.
 
@@ -96,20 +134,89 @@ def descendant(
     """
     from . import descendant as command
 
-    return lambda: command.run(pid, cmd, form, is_strict=strict, is_quiet=quiet)
+    where = Where(may_ask_engine=not no_engine, history=history)
+    return lambda: command.run(pid, cmd, form, where, is_strict=strict, is_quiet=quiet)
 
 
 @app.command()
-def snapshot(
+def snapshot(  # noqa: PLR0913
     form: SnapshotFormat = None,
     cmd: CmdFilter = None,
     user: UserFilter = None,
     under: UnderFilter = None,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Also those that have ended, as far as the engine remembers.")
+    ] = False,
+    at: Annotated[
+        Moment | None,
+        typer.Option("--at", metavar="TIME", parser=quantities.moment, help="Those that lived at this time."),
+    ] = None,
+    around: Annotated[
+        Target | None,
+        typer.Option(
+            "--around",
+            metavar="PID[@TIME]",
+            parser=quantities.target,
+            help="Those that started near this one.",
+        ),
+    ] = None,
+    within: Annotated[
+        int, typer.Option("--within", metavar="SPAN", parser=quantities.span, help="How close: 2s, 250ms.")
+    ] = "2s",  # type: ignore[assignment]  # parsed like what is typed
+    no_engine: NoEngine = False,
+    history: From = None,
 ) -> Action:
-    """List every process now."""
+    """List every process now, at another time, or those that have ended too.
+
+    TIME is 12:03:07, 2026-11-22T12:03:07Z, or -90s. Exit status 69: the dead are asked for, and no engine runs.
+    """
     from . import snapshot as command
 
-    return lambda: command.run(Selection(cmd=cmd, user=user, under=under), form)
+    selection = Selection(
+        cmd=cmd, user=user, under=under, with_dead=dead, moment=at, around=around, within_ns=within
+    )
+    where = Where(may_ask_engine=not no_engine, history=history)
+    return lambda: command.run(selection, form, where)
+
+
+@app.command()
+def serve(  # noqa: PLR0913
+    capacity: Capacity = PID_TREE_CAP,
+    ttl: Ttl = f"{PID_TREE_TTL_SECS}s",  # type: ignore[assignment]
+    group: Annotated[
+        int | None,
+        typer.Option("--group", metavar="NAME", parser=quantities.group, help="Let this group ask too."),
+    ] = None,
+    record: Record = None,
+    keep: Keep = None,
+    max_size: MaxSize = None,
+    no_realtime: NoRealtime = False,
+) -> Action:
+    """Run the engine alone, in the foreground: it answers the other commands, and knows the dead.
+
+    The socket is $PROC_CACHE_SOCKET, else /run/proc-cache.sock for root and $XDG_RUNTIME_DIR/proc-cache.sock for
+    others; for its owner alone. Exit status 69: no events can be had here, or another engine runs.
+    """
+    from . import serve as command
+    from .capture import CaptureOptions
+
+    options = CaptureOptions(
+        retention=CacheParams(capacity, ttl / 1e9),
+        may_be_realtime=not no_realtime,
+        group=group,
+        must_answer=True,
+        record=record,
+        bounds=_bounds(record, keep, max_size),
+    )
+    return lambda: command.run(options)
+
+
+def _bounds(record: str | None, keep: int | None, max_size: int | None) -> Bounds:
+    from ..history.writer import Bounds
+
+    if record is None and (keep or max_size):
+        raise typer.BadParameter("they bound a history; give --record FILE too", param_hint="--keep, --max-size")
+    return Bounds(keep_ns=keep, max_bytes=max_size)
 
 
 @app.command()
@@ -134,22 +241,28 @@ def watch(  # noqa: PLR0913
         float | None,
         typer.Option("--duration", metavar="SECONDS", min=0, help="End after this time."),
     ] = None,
-    no_realtime: Annotated[
-        bool,
-        typer.Option("--no-realtime", help="Do not run at real-time priority, even where that is allowed."),
-    ] = False,
+    capacity: Capacity = PID_TREE_CAP,
+    ttl: Ttl = f"{PID_TREE_TTL_SECS}s",  # type: ignore[assignment]
+    record: Record = None,
+    keep: Keep = None,
+    max_size: MaxSize = None,
+    history: From = None,
+    no_realtime: NoRealtime = False,
 ) -> Action:
-    """Show processes as they are born, run programs and end.
+    """Show processes as they are born, run programs and end; or, with --from, as they did.
 
     With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its output goes to
     stderr, so that stdout has the events alone. Exit status 69: the kernel's events cannot be had here.
     """
     from . import watch as watching
+    from .capture import CaptureOptions
 
     try:
         kinds = watching.parse_events(events)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--events") from error
+    if history is not None and (command or record):
+        raise typer.BadParameter("a history is shown alone: no COMMAND, no --record", param_hint="--from")
     options = watching.WatchOptions(
         form=form,
         events=kinds,
@@ -157,6 +270,16 @@ def watch(  # noqa: PLR0913
         count=count,
         duration_s=duration,
         command=command or [],
-        may_be_realtime=not no_realtime,
+        capture=CaptureOptions(
+            retention=CacheParams(capacity, ttl / 1e9),
+            # Drawing shares a thread with capture: at real-time priority it would hold up the machine.
+            may_be_realtime=not no_realtime and not watching.is_live(form, command),
+            record=record,
+            bounds=_bounds(record, keep, max_size),
+        ),
     )
+    if history is not None:
+        from . import replay
+
+        return lambda: replay.run(options, history)
     return lambda: watching.run(options)

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import sys
 
-from .. import query
-from ..kernel.clocks import boot_wall_ns
 from ..render.chain import chain_text
 from . import exit_status
-from .lookup import new_view, resolve_thread
+from .sources import Where, open_source
+from .targets import parse_target
 from .terminal import flush, is_terminal, style, tell, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..engine.view import View
     from ..query import Chain
 
-_DIGITS_MAX = 255  # NAME_MAX: longer than that, it cannot even be looked for
 
-
-def run(pids: Sequence[str], form: str | None) -> int:
+def run(pids: Sequence[str], form: str | None, where: Where) -> int:
     """Answer for each; `-` reads more from stdin, one a line, and answers as they come."""
     form = form or ("tree" if is_terminal() else "chain")
-    view = new_view()
+    source = open_source(where)
     statuses: list[int] = []
     answers: list[Chain] = []
     for word in _words(pids):
-        chain = _ask(view, word)
-        if chain is None:
+        target = parse_target(word)
+        if target is None:
             statuses.append(exit_status.USAGE)
             continue
+        chain = source.chain(target.pid, target.moment)
         statuses.append(_status(chain))
         if form == "json":
             answers.append(chain)
@@ -39,8 +36,9 @@ def run(pids: Sequence[str], form: str | None) -> int:
             write(_render(chain, form))
             if "-" in pids:
                 flush()
-        if chain.reason is not None:
-            tell(chain.reason)
+        for remark in (*chain.notes, chain.reason):
+            if remark is not None:
+                tell(remark)
     if form == "json" and (answers or len(pids) > 1):
         _write_document(answers, is_single=len(pids) == 1 and pids[0] != "-")
     return exit_status.worst(statuses)
@@ -54,28 +52,10 @@ def _words(pids: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def _ask(view: View, word: str) -> Chain | None:
-    pid = parse_pid(word)
-    if pid is None:
-        return None
-    return query.chain(view, resolve_thread(view, pid))
-
-
-def parse_pid(word: str) -> int | None:
-    """Read a PID as it was typed; says what is wrong with anything else."""
-    if word.isascii() and word.isdecimal() and len(word) <= _DIGITS_MAX:
-        return int(word)
-    if "@" in word:
-        tell(f"{word}: PID@TIME asks a history, and this version keeps none; give the PID alone")
-    else:
-        tell(f"{word!r} is not a PID; give a number, as `pgrep NAME` prints them")
-    return None
-
-
 def _status(chain: Chain) -> int:
     if chain.complete:
         return exit_status.ANSWERED
-    return exit_status.CANNOT_TELL if chain.links or chain.is_hidden else exit_status.NO
+    return exit_status.CANNOT_TELL if chain.links or chain.may_exist else exit_status.NO
 
 
 def _render(chain: Chain, form: str) -> str:
@@ -87,12 +67,11 @@ def _render(chain: Chain, form: str) -> str:
         return draw_chain(chain, style())
     from ..render import jsonlines
 
-    return jsonlines.line(jsonlines.chain_object(chain, boot_wall_ns()))
+    return jsonlines.line(jsonlines.chain_object(chain))
 
 
 def _write_document(chains: Sequence[Chain], *, is_single: bool) -> None:
     from ..render import jsonlines
 
-    booted_ns = boot_wall_ns()
-    objects = [jsonlines.chain_object(chain, booted_ns) for chain in chains]
+    objects = [jsonlines.chain_object(chain) for chain in chains]
     write(jsonlines.document(objects[0] if is_single else objects))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from .. import query
-from ..kernel.clocks import boot_wall_ns
 from ..render.chain import chain_text
 from ..render.escape import escape
 from . import exit_status
-from .chain import parse_pid
-from .lookup import new_view, resolve_thread
+from .sources import Where, open_source
+from .targets import parse_target
 from .terminal import is_terminal, style, tell, write
 
 TYPE_CHECKING = False
@@ -18,16 +17,19 @@ if TYPE_CHECKING:
 _STATUS = {True: exit_status.ANSWERED, False: exit_status.NO, None: exit_status.CANNOT_TELL}
 
 
-def run(word: str, cmd: str, form: str | None, *, is_strict: bool, is_quiet: bool) -> int:
+def run(  # noqa: PLR0913
+    word: str, cmd: str, form: str | None, where: Where, *, is_strict: bool, is_quiet: bool
+) -> int:
     """Answer; the exit status is the answer, and what is printed says why."""
-    pid = parse_pid(word)
-    if pid is None:
+    target = parse_target(word)
+    if target is None:
         return exit_status.USAGE
     if not cmd:
         tell("CMD is empty; give the name of a program")
         return exit_status.USAGE
-    view = new_view()
-    descent = query.descent(view, resolve_thread(view, pid), cmd, is_strict=is_strict)
+    descent = open_source(where).descent(target.pid, cmd, is_strict=is_strict, moment=target.moment)
+    for note in descent.chain.notes:
+        tell(note)
     if not is_quiet:
         write(_render(descent, form or ("tree" if is_terminal() else "chain")))
         if descent.descendant is None and descent.reason is not None:
@@ -39,7 +41,7 @@ def _render(descent: Descent, form: str) -> str:
     if form in ("json", "ndjson"):
         from ..render import jsonlines
 
-        answer = jsonlines.descent_object(descent, boot_wall_ns())
+        answer = jsonlines.descent_object(descent)
         return jsonlines.document(answer) if form == "json" else jsonlines.line(answer)
     path = query.path_to(descent)
     if form == "tree":

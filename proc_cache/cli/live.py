@@ -11,8 +11,8 @@ from ..kernel.clocks import boot_wall_ns, boottime_ns, monotonic_to_boottime_ns
 from ..process import known_name
 from ..render.chain import walk_text
 from ..render.live import REFRESH_PER_SECOND, ROWS_KEPT, LiveRow, LiveScreen
-from ..render.times import clock
 from ..render.tree import ending_and_run_time
+from ..times import clock
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..engine.core import Engine
     from ..events import Event
     from ..process import Node
-    from ..selection import Selection
+    from ..selection import Chooser
 
 _FRAME_NS = 1_000_000_000 // REFRESH_PER_SECOND
 _RATE_SPAN_NS = 5_000_000_000
@@ -32,9 +32,9 @@ class LiveView:
 
     is_done = False
 
-    def __init__(self, engine: Engine, selection: Selection) -> None:
+    def __init__(self, engine: Engine, chooser: Chooser) -> None:
         self._engine = engine
-        self._selection = selection
+        self._chooser = chooser
         self._screen = LiveScreen()
         self._rows: deque[LiveRow] = deque(maxlen=ROWS_KEPT)
         self._row_of: dict[int, LiveRow] = {}  # by pid, of the processes that live
@@ -77,7 +77,7 @@ class LiveView:
             return
         time_ns = event.timestamp_ns + monotonic_to_boottime_ns()
         self._recent.append((time_ns, kind))
-        if not self._selection.has(self._engine.view, node):
+        if not self._chooser.has(node):
             return
         if kind is Fork:
             if node.parent is not None:

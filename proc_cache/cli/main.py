@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 
+from ..errors import HistoryError
 from . import exit_status
 from .signals import TerminatedError, unwind_on_sigterm
 from .terminal import abandon_stdout, tell
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run a command line; returns the exit status, and lets no exception out."""
     unwind_on_sigterm()
     _open_closed_streams()
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_status.INTERRUPTED
     except TerminatedError:
         return exit_status.TERMINATED
+    except HistoryError as error:
+        tell(str(error))
+        return exit_status.UNAVAILABLE
     except OSError as error:
         return _end_for_os_error(error)
     except Exception as error:  # noqa: BLE001  # the last resort: nobody sees a traceback who did not ask

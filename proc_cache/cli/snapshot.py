@@ -1,10 +1,10 @@
-"""`snapshot`: every process now."""
+"""`snapshot`: every process now, or at another time, or those that have ended too."""
 
 from __future__ import annotations
 
-from ..engine.core import Engine
-from ..kernel.clocks import boot_wall_ns
+from ..errors import NobodyFoundError
 from . import exit_status
+from .sources import NotRememberedError, Where, open_source
 from .terminal import style, tell, write, write_lines
 
 TYPE_CHECKING = False
@@ -15,25 +15,29 @@ if TYPE_CHECKING:
     from ..selection import Selection
 
 
-def run(selection: Selection, form: str | None) -> int:
-    """Print what was asked for; 1 where `--under` names nobody."""
-    engine = Engine()
-    nodes = engine.scan()
-    if selection.under is not None and selection.under not in engine.table.newest:
-        tell(f"no process {selection.under} is known")
-        return exit_status.NO
-    view = engine.view
-    chosen = sorted((node for node in nodes if selection.has(view, node)), key=lambda node: node.pid)
-    _write([view.describe(node, is_fresh=False) for node in chosen], form or "table")
+def run(selection: Selection, form: str | None, where: Where) -> int:
+    """Print what was asked for; 1 or 3 where it names a process that is not known."""
+    try:
+        processes = list(open_source(where).processes(selection))
+    except NobodyFoundError as error:
+        tell(str(error))
+        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    except NotRememberedError as error:
+        tell(str(error))
+        return exit_status.UNAVAILABLE
+    if selection.around is None:
+        processes.sort(key=lambda process: (process.pid, process.start_time_ns or 0))
+    else:
+        processes.sort(key=lambda process: (process.start_time_ns or 0, process.pid))
+    _write(processes, form or "table")
     return exit_status.ANSWERED
 
 
 def _write(processes: Sequence[Process], form: str) -> None:
-    booted_ns = boot_wall_ns()
     if form == "table":
         from ..render.table import draw_table
 
-        write_lines(draw_table(processes, booted_ns, style()))
+        write_lines(draw_table(processes, style()))
     elif form == "tree":
         from ..render.tree import draw_forest
 
@@ -41,7 +45,7 @@ def _write(processes: Sequence[Process], form: str) -> None:
     else:
         from ..render import jsonlines
 
-        objects = (jsonlines.process_object(process, booted_ns) for process in processes)
+        objects = map(jsonlines.process_object, processes)
         if form == "ndjson":
             write_lines(map(jsonlines.line, objects))
         else:

@@ -9,22 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from .. import query
-from ..engine.collector import IdleCollector
-from ..engine.core import Engine
-from ..errors import ConnectorUnavailableError
+from ..errors import ConnectorUnavailableError, NobodyFoundError
 from ..events import Exec, Exit, Fork
-from ..kernel.clocks import boot_wall_ns, deadline_s, left_s, monotonic_to_boottime_ns
-from ..kernel.priority import Priority
+from ..kernel.clocks import deadline_s, left_s, monotonic_to_boottime_ns
 from ..render import jsonlines
 from ..render.chain import walk_text
 from ..render.events import EVENT_NAMES, event_line, event_object
+from ..selection import Chooser
 from . import exit_status
+from .capture import Capture, CaptureOptions
 from .signals import SignalForwarding, TerminatedError
 from .terminal import abandon_stdout, flush, is_terminal, tell, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..engine.core import Engine
     from ..events import Event
     from ..process import Node, Process
     from ..selection import Selection
@@ -36,7 +36,7 @@ _LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has end
 class WatchOptions:
     """What to show, how, and for how long."""
 
-    __slots__ = ("command", "count", "duration_s", "events", "form", "may_be_realtime", "selection")
+    __slots__ = ("capture", "command", "count", "duration_s", "events", "form", "selection")
 
     def __init__(  # noqa: PLR0913
         self,
@@ -47,15 +47,20 @@ class WatchOptions:
         count: int | None,
         duration_s: float | None,
         command: Sequence[str],
-        may_be_realtime: bool,
+        capture: CaptureOptions,
     ) -> None:
-        self.form = form or ("live" if is_terminal() and not command else "lines")
+        self.form = "live" if is_live(form, command) else form or "lines"
         self.events = events or frozenset((Fork, Exec, Exit))
         self.selection = selection
         self.count = count
         self.duration_s = duration_s
         self.command = list(command)
-        self.may_be_realtime = may_be_realtime
+        self.capture = capture
+
+
+def is_live(form: str | None, command: Sequence[str] | None) -> bool:
+    """Tell whether the screen is to be drawn on, for these options and where stdout goes."""
+    return form == "live" or (form is None and is_terminal() and not command)
 
 
 def parse_events(words: str) -> frozenset[type]:
@@ -70,70 +75,75 @@ def parse_events(words: str) -> frozenset[type]:
 
 def run(options: WatchOptions) -> int:
     """Watch until the count, the time or the command is over, or the user ends it."""
-    engine = Engine()
-    engine.when_idle = IdleCollector().idle  # before it listens: a first collection takes tens of milliseconds
-    with engine:  # around its start too: a Ctrl-C there must not leave the kernel sending
-        try:
-            engine.start()
-        except ConnectorUnavailableError as error:
-            tell(f"cannot watch: {error}")
-            return exit_status.UNAVAILABLE
-        if options.selection.under is not None and options.selection.under not in engine.table.newest:
-            tell(f"no process {options.selection.under} is known")
-            return exit_status.NO
-        # Drawing shares this thread with capture: at real-time priority it would hold up the machine.
-        priority = Priority(may_be_realtime=options.may_be_realtime and options.form != "live")
-        engine.before_pump = priority.adjust
-        try:
-            return _run_command(engine, options) if options.command else _follow(engine, options)
-        except (KeyboardInterrupt, TerminatedError):
-            return exit_status.ANSWERED  # the usual end of a stream
-        finally:
-            _tell_losses(engine)
+    capture = Capture(options.capture)
+    try:
+        with capture:
+            return _watch(capture, options)
+    except ConnectorUnavailableError as error:
+        tell(f"cannot watch: {error}")
+        return exit_status.UNAVAILABLE
+    except (KeyboardInterrupt, TerminatedError):
+        return exit_status.ANSWERED  # the usual end of a stream
+    finally:
+        capture.tell_missed()
 
 
-def _follow(engine: Engine, options: WatchOptions) -> int:
+def _watch(capture: Capture, options: WatchOptions) -> int:
+    try:
+        chooser = Chooser(capture.engine.view, options.selection)
+    except NobodyFoundError as error:
+        tell(str(error))
+        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    try:
+        if options.command:
+            return _run_command(capture, options, chooser)
+        return _follow(capture, options, chooser)
+    finally:
+        capture.tell_losses()
+
+
+def _follow(capture: Capture, options: WatchOptions, chooser: Chooser) -> int:
     if options.form == "live":
         from .live import LiveView
 
-        with LiveView(engine, options.selection) as view:
-            _pump(engine, options, view)
+        with LiveView(capture.engine, chooser) as view:
+            _pump(capture, options, view)
     else:
-        _pump(engine, options, _Lines(engine, options))
+        _pump(capture, options, _Lines(capture.engine, options, chooser))
     return exit_status.ANSWERED
 
 
-def _pump(engine: Engine, options: WatchOptions, shown: Shown) -> None:
+def _pump(capture: Capture, options: WatchOptions, shown: Shown) -> None:
     deadline = deadline_s(options.duration_s) if options.duration_s is not None else None
     shown.refresh()
     while not shown.is_done and (deadline is None or left_s(deadline)):
-        engine.pump(_TICK_S if deadline is None else min(_TICK_S, left_s(deadline)))
+        capture.turn(_TICK_S if deadline is None else min(_TICK_S, left_s(deadline)))
         shown.refresh()
 
 
-def _run_command(engine: Engine, options: WatchOptions) -> int:
+def _run_command(capture: Capture, options: WatchOptions, chooser: Chooser) -> int:
     """Run the command with its output on our stderr: stdout has the events, and nothing else."""
-    lines = _Lines(engine, options)
+    lines = _Lines(capture.engine, options, chooser)
     with SignalForwarding() as forwarding:
         try:
-            child = _spawn(engine, options.command)
+            child = _spawn(capture, options.command)
         except OSError as error:
             tell(f"cannot run {options.command[0]}: {error.strerror}")
             return exit_status.USAGE
         forwarding.to(child)
         end = deadline_s(options.duration_s) if options.duration_s is not None else None
         while child.poll() is None:
-            engine.pump(_TICK_S / 5)
+            capture.turn(_TICK_S / 5)
             lines.refresh_unless_closed()
             lines.is_done = lines.is_done or (end is not None and not left_s(end))
         last = deadline_s(_LAST_WORDS_S)
         while not lines.is_root_gone and left_s(last):
-            engine.pump(left_s(last))
+            capture.turn(left_s(last))
         lines.refresh_unless_closed()
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _spawn(engine: Engine, command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _spawn(capture: Capture, command: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the command in another thread, for it may be over before Popen returns; meanwhile events are read.
 
     Its output goes to our stderr. Raises what Popen raises.
@@ -141,7 +151,7 @@ def _spawn(engine: Engine, command: Sequence[str]) -> subprocess.Popen[bytes]:
     with ThreadPoolExecutor(max_workers=1) as starter:
         started = starter.submit(subprocess.Popen, command, stdout=2)
         while not started.done():
-            engine.pump(_TICK_S / 50)
+            capture.turn(_TICK_S / 50)
         return started.result()
 
 
@@ -161,8 +171,9 @@ class _Lines:
     queue is looked at again: what is written late can wait, a name that is read late is lost.
     """
 
-    def __init__(self, engine: Engine, options: WatchOptions) -> None:
+    def __init__(self, engine: Engine, options: WatchOptions, chooser: Chooser) -> None:
         self._engine = engine
+        self._chooser = chooser
         self._view = engine.view
         self._options = options
         self._left = options.count
@@ -176,11 +187,11 @@ class _Lines:
 
     def refresh(self) -> None:
         """Write what was set aside."""
-        booted_ns, to_boottime_ns = boot_wall_ns(), monotonic_to_boottime_ns()
+        to_boottime_ns = monotonic_to_boottime_ns()
         while self._pending and not self.is_done:
             self._engine.pump(0)
             event, node, process = self._pending.popleft()
-            self._write(event, event.timestamp_ns + to_boottime_ns, node, process, booted_ns)
+            self._write(event, event.timestamp_ns + to_boottime_ns, node, process)
         flush()
         if self._engine.ledger.lost > self._lost:
             tell(f"{self._engine.ledger.lost - self._lost} messages of the kernel were lost here")
@@ -202,11 +213,7 @@ class _Lines:
                 self.is_root_gone = True
             if not self._is_of_command(node):
                 return
-        if (
-            not self.is_done
-            and type(event) in self._options.events
-            and self._options.selection.has(self._view, node)
-        ):
+        if not self.is_done and type(event) in self._options.events and self._chooser.has(node):
             self._pending.append((event, node, self._view.describe(node, is_fresh=False)))
 
     def _is_of_command(self, node: Node) -> bool:
@@ -217,22 +224,13 @@ class _Lines:
             current = current.parent
         return False
 
-    def _write(self, event: Event, time_ns: int, node: Node, process: Process, booted_ns: int) -> None:
+    def _write(self, event: Event, time_ns: int, node: Node, process: Process) -> None:
         ancestors = query.walk_from(self._view, node)
         chain = walk_text(self._view, ancestors, itself=process)
         if self._options.form == "ndjson":
-            write(jsonlines.line(event_object(event, time_ns, process, chain, booted_ns)))
+            write(jsonlines.line(event_object(event, time_ns, process, chain)))
         else:
-            write(event_line(event, time_ns, process, chain, booted_ns))
+            write(event_line(event, time_ns, process, chain))
         if self._left is not None:
             self._left -= 1
             self.is_done = self._left <= 0
-
-
-def _tell_losses(engine: Engine) -> None:
-    stats = engine.stats()
-    if stats.lost or stats.overruns:
-        tell(
-            f"{'' if stats.lost_is_exact else 'at least '}{stats.lost} messages of the kernel were lost, "
-            f"in {stats.overruns} overruns of the buffer; {stats.scans - 1} scans of /proc repaired the tree"
-        )

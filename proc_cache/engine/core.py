@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..events import Event
     from ..process import Node
+    from ..times import Moment
 
     Observer = Callable[[Event, Node], None]
 
@@ -70,6 +71,7 @@ class Engine:
     def start(self, connector: ProcConnector | None = None) -> None:
         """Listen, scan, and apply what came in between. Raises ConnectorUnavailableError."""
         self.listen(connector or ProcConnector.open())
+        self.view.since_ns = self.table.timer()
         self.scan()
         self.pump(0)
 
@@ -181,15 +183,17 @@ class Engine:
 
     # --- questions --------------------------------------------------------------------------------------
 
-    def chain(self, pid: int) -> query.Chain:
-        """Give the ancestry of a process."""
+    def chain(self, pid: int, moment: Moment | None = None) -> query.Chain:
+        """Give the ancestry of a process; with a moment, of the one that had the pid then."""
         with self.table.lock:
-            return query.chain(self.view, pid)
+            return query.chain(self.view, pid, moment)
 
-    def descent(self, pid: int, cmd: str, *, is_strict: bool = False) -> query.Descent:
+    def descent(
+        self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None
+    ) -> query.Descent:
         """Tell whether `pid`, or an ancestor of it, is named `cmd`."""
         with self.table.lock:
-            return query.descent(self.view, pid, cmd, is_strict=is_strict)
+            return query.descent(self.view, pid, cmd, is_strict=is_strict, moment=moment)
 
     def stats(self) -> Stats:
         """Freeze the counters."""
@@ -221,6 +225,7 @@ class Engine:
             ),
         )
         tree = self._process_tree
+        oldest = table.oldest_dead()
         return Stats(
             messages=self._messages,
             malformed=self._malformed,
@@ -235,7 +240,7 @@ class Engine:
             scans=self._scans,
             alive=alive,
             dead=table.dead,
-            oldest_exit_ns=table.oldest_exit_ns(),
+            oldest_exit_ns=oldest.exit_ns if oldest is not None else 0,
             receive_buffer_bytes=self._connector.receive_buffer_bytes if self._connector else 0,
             caches=caches,
         )

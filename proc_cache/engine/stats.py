@@ -33,6 +33,6 @@ class Stats(Record):
     scans: int
     alive: int
     dead: int  # retained
-    oldest_exit_ns: int  # when the one dead for longest exited, CLOCK_BOOTTIME; 0: none is kept
+    oldest_exit_ns: int  # when the one dead for longest exited, CLOCK_BOOTTIME; 0: none is kept (held ones aside)
     receive_buffer_bytes: int  # 0: not listening
     caches: tuple[CacheStats, ...]

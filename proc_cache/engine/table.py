@@ -8,8 +8,11 @@ counts from there. What stands at the front longer than `ttl_secs`, or beyond `c
     with the last of them.
 
 One shape would grow without bound like this: a ladder of processes of which each forks and dies, for all its
-dead rungs are ancestors of the living tip. When the held ones take most of the capacity, the middle of every
-long run of only children is left out, and the rung below the gap says how many generations it is.
+dead rungs are ancestors of the living tip. So the middle of every long run of dead only children is left out,
+and the rung below the gap says how many generations it is: seen from the tip as it grows, every SAMPLING-th
+birth; and everywhere when the held ones take most of the capacity.
+
+Of what has left, one bit stays: that somebody had this pid. A miss can then be told from a pid never seen.
 """
 
 from __future__ import annotations
@@ -22,14 +25,27 @@ from ..kernel.clocks import boottime_ns
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Protocol
 
     from ..process import CacheParams, Node
 
+    class Recorder(Protocol):
+        """Who writes a history: told by the table of what it should write."""
+
+        def mark(self, node: Node) -> None:
+            """Note that a process was born, has ended, or was found to live on."""
+
+        def became(self, node: Node, time_ns: int) -> None:
+            """Note that a process runs another program since then (CLOCK_BOOTTIME)."""
+
+        def keep(self, nodes: list[Node]) -> None:
+            """Take down whose children these are now: the links between them are about to be cut."""
+
+
 LADDER_ENDS = 32  # rungs kept at each end of a ladder; fewer where the capacity is small
-
-
-class NothingToEvictError(LookupError):
-    """All that is left is alive, or an ancestor of what is kept."""
+LADDER_MAX = 256  # rungs from which on the middle is left out
+SAMPLING = 256  # births between two looks at what is above the newest
+PID_MAX_LIMIT = 1 << 22  # linux/threads.h
 
 
 class ProcessTable:
@@ -48,13 +64,19 @@ class ProcessTable:
         self.expired = 0  # removed for age
         self.evicted = 0  # removed for room
         self.dead = 0  # retained processes that have exited
+        self.recorder: Recorder | None = None
         self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
-        self._queue: deque[Node] = deque()  # the dead that are not held, in the order of their exits
+        # The dead that are not held, in the order of their exits; and some that were left out of a ladder,
+        # which are held too, until they come to its front: taking them out of its middle would cost too much.
+        self._queue: deque[Node] = deque()
+        self._left_in_queue = 0
         # Room is made for some at a time: a call for each would cost more than what it does.
         self._room = params.capacity - params.capacity // 1024
         self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
         self._shorten_step = max(params.capacity // 4, 4 * self._ladder_ends)
         self._shorten_beyond = params.capacity // 2 + self._shorten_step
+        self._forgotten = bytearray(PID_MAX_LIMIT + 1)  # by pid; pages that are never touched take no memory
+        self._births = 0
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -70,9 +92,13 @@ class ProcessTable:
         for pid in self.newest:
             yield from self.owners(pid)
 
-    def oldest_exit_ns(self) -> int:
-        """When the one dead for longest exited, 0 where none is kept (held ones aside)."""
-        return self._queue[0].exit_ns if self._queue else 0
+    def oldest_dead(self) -> Node | None:
+        """Give the one that is dead for longest, None where none is kept (held ones aside)."""
+        return next((node for node in self._queue if not node.held), None)
+
+    def was_forgotten(self, pid: int) -> bool:
+        """Tell whether somebody had this pid who is not retained any more."""
+        return pid <= PID_MAX_LIMIT and bool(self._forgotten[pid])
 
     # --- coming -----------------------------------------------------------------------------------------
 
@@ -83,6 +109,11 @@ class ProcessTable:
         self.newest[pid] = node
         if parent is not None:
             parent.children += 1
+        if self.recorder is not None:
+            self.recorder.mark(node)
+        self._births += 1
+        if not self._births % SAMPLING:
+            self._shorten_above(node)
 
     def relink(self, node: Node, parent: Node | None) -> None:
         """Put a node under the parent that it was really born of."""
@@ -103,6 +134,8 @@ class ProcessTable:
         node.exit_status = status
         self._queue.append(node)
         self.dead += 1
+        if self.recorder is not None:
+            self.recorder.mark(node)
         if self.dead > self.params.capacity:
             self._make_room()
 
@@ -111,6 +144,8 @@ class ProcessTable:
         node.exit_ns = 0
         node.exit_status = None
         self.dead -= 1
+        if self.recorder is not None:
+            self.recorder.mark(node)
         if node.held:
             node.held = False
         else:
@@ -126,16 +161,6 @@ class ProcessTable:
                 node.children -= 1
         self._evict(node)
 
-    def evict_oldest(self) -> Node:
-        """Evict the process that has been dead for longest and has no retained child."""
-        while self._queue:
-            node = self._queue[0]
-            removed = self._release_oldest()
-            self.evicted += removed
-            if removed:
-                return node
-        raise NothingToEvictError
-
     def expire(self) -> int:
         """Remove what has been dead for longer than the ttl; returns how many."""
         if not self._queue:
@@ -150,12 +175,15 @@ class ProcessTable:
     def _make_room(self) -> None:
         while self._queue and self.dead > self._room:
             self.evicted += self._release_oldest()
-            if self.dead - len(self._queue) > self._shorten_beyond:
+            if self._held > self._shorten_beyond:
                 self._shorten_ladders()
 
     def _release_oldest(self) -> int:
         """Let the one dead for longest leave the queue: evicted, or held by a child; returns how many went."""
         node = self._queue.popleft()
+        if node.held:
+            self._left_in_queue -= 1
+            return 0
         if node.children:
             node.held = True
             return 0
@@ -166,6 +194,8 @@ class ProcessTable:
         if node.exit_ns:
             self.dead -= 1
         newest = self.newest
+        if node.pid <= PID_MAX_LIMIT:
+            self._forgotten[node.pid] = 1
         owner = newest[node.pid]
         if owner is node:
             if node.previous is None:
@@ -203,16 +233,44 @@ class ProcessTable:
                 run.append(child)
             self._cut(run)
         # A sweep looks at everything: the next one waits until it has something to win.
-        held = self.dead - len(self._queue)
-        self._shorten_beyond = max(self.params.capacity // 2, held) + self._shorten_step
+        self._shorten_beyond = max(self.params.capacity // 2, self._held) + self._shorten_step
+
+    @property
+    def _held(self) -> int:
+        return self.dead - (len(self._queue) - self._left_in_queue)
+
+    def _shorten_above(self, node: Node) -> None:
+        """Leave out the middle of the ladder that a newborn stands on, if it does, and if that is long."""
+        run: list[Node] = []
+        rung = node.parent
+        for _ in range(4 * LADDER_MAX):
+            if rung is None:
+                break
+            if rung.exit_ns and rung.children == 1:
+                run.append(rung)
+            elif len(run) >= LADDER_MAX:
+                break
+            else:
+                run.clear()
+            rung = rung.parent
+        if len(run) >= LADDER_MAX:
+            self._cut(run[::-1])
 
     def _cut(self, run: list[Node]) -> None:
         middle = run[self._ladder_ends : -self._ladder_ends]
         if not middle:
             return
         upper, lower = run[self._ladder_ends - 1], run[-self._ladder_ends]
+        if self.recorder is not None:
+            self.recorder.keep([*middle, lower])
         lower.left_out += len(middle) + sum(node.left_out for node in middle)
         lower.parent = upper
         for node in middle:
             node.parent = None
             self.evicted += self._evict(node)
+            if not node.held:
+                node.held = True
+                self._left_in_queue += 1
+        if self._left_in_queue > len(self._queue) // 2:
+            self._queue = deque(node for node in self._queue if not node.held)
+            self._left_in_queue = 0

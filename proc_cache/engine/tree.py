@@ -52,6 +52,9 @@ _AT_FORK = {
     Source.EXIT: Source.FORK,
 }
 
+FORMER_MAX = 64  # names of one process that are kept, those it had first
+FORMER_TUPLES_MAX = 4096
+
 # Stands for "about no process that is known" where None is taken.
 _UNSETTLED = Node(0, 0, 0, Source.FORK, None, "", Source.FORK, None)
 
@@ -74,6 +77,7 @@ class ProcessTree:
         # Leaders that exited while other threads run on, with the parent they had then, where it was told.
         self._leader_exits: dict[int, int | None] = {}
         self._scan_began_ns = self._scan_ended_ns = 0
+        self._former: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.handlers: dict[type, Callable[[Any], Node | None]] = {
             Fork: self.fork,
             Exec: self.exec,
@@ -125,7 +129,12 @@ class ProcessTree:
 
     def exec(self, event: Exec) -> Node | None:
         """The process runs another program: read which."""
-        pid = event.pid
+        node = self._exec(event.pid)
+        if self.table.recorder is not None:
+            self.table.recorder.became(node, event.timestamp_ns + self.to_boottime_ns)
+        return node
+
+    def _exec(self, pid: int) -> Node:
         self.execs += 1
         self._forget_threads(pid)
         node = self.table.newest.get(pid)
@@ -139,11 +148,13 @@ class ProcessTree:
         if node is None or (seen is None and node.exit_ns and node.exit_status is not None):
             return self._discover(pid, seen)
         if seen is None:
+            self._become(node)
             node.source = Source.UNREAD
             node.cmdline = None
         else:
             if node.exit_ns:  # that end was none
                 self.table.revive(node)
+            self._become(node)
             self._take_facts(node, seen, Source.EXEC)
             self.link_by_ppid(node)
         return node
@@ -181,7 +192,7 @@ class ProcessTree:
         if node is not None:
             node.cmd = name
             node.source = Source.COMM
-        return node
+        return self._marked(node)
 
     def uid(self, event: Uid) -> Node | None:
         """The process has another user; the one at birth stays known."""
@@ -190,13 +201,19 @@ class ProcessTree:
         node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
         if node is not None:
             node.uid = event.euid
-        return node
+        return self._marked(node)
 
     def sid(self, event: Sid) -> Node | None:
         """The process leads a session of its own."""
         node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
         if node is not None:
             node.session = event.pid
+        return self._marked(node)
+
+    def _marked(self, node: Node | None) -> Node | None:
+        """Tell who writes the history that a process is not as it was."""
+        if node is not None and self.table.recorder is not None:
+            self.table.recorder.mark(node)
         return node
 
     # --- a scan -----------------------------------------------------------------------------------------
@@ -240,6 +257,7 @@ class ProcessTree:
             node.cmd = intern(node.cmd)
             self.table.add(node)
         self._take_threads(sighting)
+        self._marked(node)
         return node, is_zombie
 
     def _resume(self, node: Node, sighting: Sighting) -> None:
@@ -321,6 +339,7 @@ class ProcessTree:
             known.uid = known.birth_uid = parent.uid
             known.session = parent.session
             self.table.relink(known, parent)
+        self._marked(known)
         return known
 
     def _refine(self, parent_pid: int, known: Node, start_ns: int) -> Node:
@@ -333,6 +352,7 @@ class ProcessTree:
             self.table.relink(known, self._find_parent(parent_pid, start_ns))
         known.ppid_source = Source.FORK
         known.start_ns = start_ns
+        self._marked(known)
         return known
 
     def _discover(self, pid: int, seen: Sighting | None, source: str = Source.EXEC) -> Node:
@@ -432,6 +452,17 @@ class ProcessTree:
         if not node.start_ns:
             return not node.exit_ns
         return is_same_start(node.start_ns, seen.stat.start_ns)
+
+    def _become(self, node: Node) -> None:
+        """Remember the name that a process has before it runs another program, unless that was none of its own."""
+        if not node.cmd or node.source == Source.UNREAD or len(node.former) == FORMER_MAX:
+            return
+        # Most processes were one of a few things before: they share one tuple.
+        known = self._former
+        if len(known) == FORMER_TUPLES_MAX:
+            known.clear()
+        former = (*node.former, node.cmd)
+        node.former = known.setdefault(former, former)
 
     @staticmethod
     def _take_facts(node: Node, seen: Sighting, source: str) -> None:

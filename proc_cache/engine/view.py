@@ -6,24 +6,33 @@ Looking changes nothing: what is read from /proc to answer is not stored.
 from __future__ import annotations
 
 from ..errors import ProcessHiddenError
-from ..kernel.clocks import TICK_NS
+from ..kernel.clocks import TICK_NS, boot_wall_ns
 from ..kernel.procfs import make_node
 from ..process import Node, Process, Source, known_name, split_cmdline
+from ..query import Miss
+from ..times import local
 from .identity import can_be_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..kernel.procfs import ProcReader
     from ..kernel.users import UserNames
+    from ..times import Moment
     from .losses import LossLedger
     from .table import ProcessTable
+
+_OTHERS_NAMED = 3  # owners of one pid that are told beside an answer
 
 
 class View:
     """Finds processes and their parents in a table, and in /proc through `reader` (None: the table alone).
 
-    `hidden` holds the pids that /proc refused to show; who walks asks it when something was not found.
+    `since_ns` is when the table began to follow the kernel's events (CLOCK_BOOTTIME); 0 where it does not.
     """
+
+    absence = "ended before proc-cache looked, or is hidden"
 
     def __init__(
         self,
@@ -36,21 +45,27 @@ class View:
         self.reader = reader
         self.users = users
         self.ledger = ledger
+        self.since_ns = 0
         self.hits = 0
         self.misses = 0
         self.fallbacks = 0  # answered from /proc
 
-    def find(self, pid: int) -> Node | None:
-        """Give the newest process known to have this pid. Raises ProcessHiddenError."""
-        node = self.table.newest.get(pid)
-        if node is not None:
-            self.hits += 1
-            return node
+    # --- finding ----------------------------------------------------------------------------------------
+
+    def find(self, pid: int, moment: Moment | None = None) -> Node | None:
+        """Give who has this pid, or had it last; with a moment, who had it then. Raises ProcessHiddenError.
+
+        For a thread's id it is the process of that thread.
+        """
+        for node in self.table.owners(pid):
+            if moment is None or _had_pid(node, moment):
+                self.hits += 1
+                return node
         self.misses += 1
-        node = self._read(pid)
-        if node is None and self.reader is not None and pid and self.reader.is_hidden(pid):
+        shown = self._read(pid)
+        if shown is None and self.reader is not None and pid and self.reader.is_hidden(pid):
             raise ProcessHiddenError(pid)
-        return node
+        return shown if shown is None or moment is None or _had_pid(shown, moment) else None
 
     def parent(self, node: Node) -> Node | None:
         """Give the parent, or None where it has none (ppid 0) or it is not known any more.
@@ -70,9 +85,44 @@ class View:
             return None
         return parent if parent is not None and can_be_parent(parent, node) else None
 
+    def nodes(self, moment: Moment | None = None, *, with_dead: bool) -> Iterator[Node]:
+        """Give the living and what waits to be reaped, all the dead too, or who lived at a moment."""
+        unreaped = set() if with_dead or moment is not None or self.reader is None else set(self.reader.pids())
+        for newest in list(self.table.newest.values()):
+            node: Node | None = newest
+            while node is not None:
+                if moment is not None:
+                    is_wanted = _had_pid(node, moment)
+                else:
+                    is_wanted = with_dead or not node.exit_ns or (node is newest and node.pid in unreaped)
+                if is_wanted:
+                    yield node
+                node = node.previous
+
+    def _read(self, pid: int) -> Node | None:
+        """Read a process from /proc; for a thread's id, which /proc answers for too, its process."""
+        if self.reader is None:
+            return None
+        seen = self.reader.see(pid)
+        if seen is None or seen.stat.pid != pid:
+            return None
+        tgid = self.reader.tgid(pid)
+        if tgid is not None and tgid != pid:
+            return self.find(tgid)
+        self.fallbacks += 1
+        return make_node(seen, Source.PROCFS)
+
+    # --- facts ------------------------------------------------------------------------------------------
+
     def user(self, node: Node) -> str | None:
         """Give the name of the process's user, None where the user is not known."""
-        uid = node.uid
+        return self._user_name(node.uid)
+
+    def birth_user(self, node: Node) -> str | None:
+        """Give the name of the user that the process was born with."""
+        return self._user_name(node.birth_uid)
+
+    def _user_name(self, uid: int | str | None) -> str | None:
         return self.users.name(uid) if isinstance(uid, int) else uid
 
     def lost_events(self, node: Node) -> int:
@@ -97,17 +147,22 @@ class View:
     def describe(self, node: Node, *, is_fresh: bool = True) -> Process:
         """Freeze what is known of a process; `is_fresh` reads its present parent once more."""
         known_ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
+        current_ppid = self.current_ppid(node) if is_fresh else known_ppid
         return Process(
             pid=node.pid,
             ppid=node.ppid,
             ppid_source=node.ppid_source,
-            current_ppid=self.current_ppid(node) if is_fresh else known_ppid,
+            current_ppid=current_ppid,
+            current_parent=None if current_ppid == node.ppid else self._adopter_name(node, current_ppid),
             cmd=known_name(node),
             source=node.source,
+            former_cmds=node.former,
             cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
             uid=node.uid if isinstance(node.uid, int) else None,
             user=self.user(node),
+            birth_user=self.birth_user(node),
             session=node.session,
+            booted_ns=boot_wall_ns(),
             start_time_ns=node.start_ns or None,
             is_alive=not node.exit_ns,
             exit_time_ns=node.exit_ns if node.exit_status is not None else None,
@@ -115,17 +170,74 @@ class View:
             generations_left_out=node.left_out,
         )
 
-    def _read(self, pid: int) -> Node | None:
-        if self.reader is None:
-            return None
-        seen = self.reader.see(pid)
-        if seen is None or seen.stat.pid != pid or self._is_thread(seen.stat.pid):
-            return None
-        self.fallbacks += 1
-        return make_node(seen, Source.PROCFS)
+    def _adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:
+        """Give the name of who adopted a process: the owner of that pid at its end, or now."""
+        for owner in self.table.owners(adopter_pid or 0):
+            if not node.exit_ns or owner.start_ns <= node.exit_ns:
+                return known_name(owner)
+        return None
 
-    def _is_thread(self, tid: int) -> bool:
-        """/proc answers for a thread's id too, unlisted, with the times and the name of the thread."""
-        assert self.reader is not None
-        tgid = self.reader.tgid(tid)
-        return tgid is not None and tgid != tid
+    # --- explanations -----------------------------------------------------------------------------------
+
+    def mentions(self, pid: int, node: Node, moment: Moment | None) -> tuple[str, ...]:
+        """Say what goes beside an answer: other owners of the pid, or that it is a thread's id."""
+        if node.pid != pid:
+            return (f"{pid} is a thread of {node.pid}: answering for {node.pid}",)
+        others = [
+            owner
+            for owner in self.table.owners(pid)
+            if owner is not node and (moment is None or _had_pid(owner, moment))
+        ]
+        return mention_others(pid, others, boot_wall_ns()) if others else ()
+
+    def explain_miss(self, pid: int, moment: Moment | None) -> Miss:
+        """Say why nobody was found: the first of these that can be the cause."""
+        if not self.since_ns:
+            return self._explain_without_events(pid, moment)
+        booted_ns = boot_wall_ns()
+        began = local(self.since_ns, booted_ns)
+        if moment is not None and moment.from_ns - booted_ns < self.since_ns:
+            return Miss(f"who was {pid} then is not known: the engine started later, at {began}", True)
+        lost = self.ledger.lost if self.ledger is not None else 0
+        if lost:
+            return Miss(f"{pid} was not seen; it may be among the {lost} events that were lost", True)
+        if self.table.was_forgotten(pid):
+            return Miss(f"{pid} has ended, and {self._horizon(booted_ns)}", True)
+        if moment is not None:
+            return Miss(f"nobody was {pid} then: the engine has seen all since {began}", False)
+        return Miss(f"no process {pid} was seen since the engine started, at {began}", False)
+
+    def _explain_without_events(self, pid: int, moment: Moment | None) -> Miss:
+        if moment is not None:
+            return Miss(
+                f"who was {pid} then is not known: no engine was asked, and /proc shows the living alone", True
+            )
+        return Miss(f"no process {pid} is there now; of the dead only an engine knows (`proc-cache serve`)", False)
+
+    def _horizon(self, booted_ns: int) -> str:
+        """Tell how far back the ends are remembered."""
+        oldest = self.table.oldest_dead()
+        if oldest is None:
+            return "is not remembered any more: nothing is (see --capacity and --ttl)"
+        return (
+            f"that is not remembered any more; the oldest end that is, of {oldest.pid} ({known_name(oldest)}), "
+            f"was at {local(oldest.exit_ns, booted_ns)} (see --capacity and --ttl)"
+        )
+
+
+def _had_pid(node: Node, moment: Moment) -> bool:
+    """Tell whether a process lived at a moment; one whose start is not known is judged by its end."""
+    booted_ns = boot_wall_ns()
+    if node.start_ns > moment.until_ns - booted_ns:
+        return False
+    return not node.exit_ns or node.exit_ns >= moment.from_ns - booted_ns
+
+
+def mention_others(pid: int, others: list[Node], booted_ns: int) -> tuple[str, ...]:
+    """Name the other owners of a pid, each as it can be asked for."""
+    named = ", ".join(
+        f"{pid}@{local(owner.start_ns or owner.exit_ns, booted_ns)} ({known_name(owner)})"
+        for owner in others[:_OTHERS_NAMED]
+    )
+    more = f", and {len(others) - _OTHERS_NAMED} more" if len(others) > _OTHERS_NAMED else ""
+    return (f"{pid} had other owners too; this is the newest. Ask for: {named}{more}",)

@@ -67,6 +67,16 @@ def thread_cpu_s() -> float:
     return time.thread_time()
 
 
+def wall_ns() -> int:
+    """Nanoseconds since the epoch, as the wall clock is set now (CLOCK_REALTIME)."""
+    return time.time_ns()
+
+
+def pause(seconds: float) -> None:
+    """Do nothing for a while."""
+    time.sleep(seconds)
+
+
 def deadline_s(seconds: float) -> float:
     """A moment that lies `seconds` ahead, for `left_s`."""
     return time.monotonic() + seconds

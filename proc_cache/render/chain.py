@@ -11,9 +11,8 @@ from .escape import escape_chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engine.view import View
     from ..process import Process
-    from ..query import Chain, Walk
+    from ..query import Chain, View, Walk
 
 UNKNOWN = "unknown"
 

@@ -10,8 +10,8 @@ import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from ..times import rfc3339
 from .chain import chain_text
-from .times import rfc3339
 
 if TYPE_CHECKING:
     from ..process import Process
@@ -30,28 +30,34 @@ def document(value: Object | list[Object]) -> str:
     return json.dumps(value, indent=2)
 
 
-def process_object(process: Process, boot_wall_ns: int) -> Object:
+def process_object(process: Process) -> Object:
     """Give the fields of a process."""
     result: Object = {
         "pid": process.pid,
         "ppid": process.ppid,
         "ppid_source": process.ppid_source,
         "current_ppid": process.current_ppid,
+        "current_parent": None,
         "tgid": process.pid,
         "cmd": None,
         "cmdline": None,
+        "former_cmds": [_text(name) for name in process.former_cmds],
         "user": process.user,
+        "birth_user": process.birth_user,
         "uid": process.uid,
         "session": process.session,
         "start_time_ns": process.start_time_ns,
-        "started_at": rfc3339(process.start_time_ns, boot_wall_ns),
+        "started_at": rfc3339(process.start_time_ns, process.booted_ns),
         "alive": process.is_alive,
-        "exited_at": rfc3339(process.exit_time_ns, boot_wall_ns),
+        "exited_at": rfc3339(process.exit_time_ns, process.booted_ns),
+        "run_time_s": None if process.run_time_ns is None else process.run_time_ns / 1e9,
         "exit_code": process.exit_code,
         "signal": process.signal,
         "core_dumped": process.is_core_dumped,
         "source": process.source,
     }
+    if process.current_parent is not None:
+        result["current_parent"] = _text(process.current_parent)
     if process.cmd is not None:
         _set_text(result, "cmd", process.cmd.encode("utf-8", "surrogateescape"))
     if process.cmdline is not None:
@@ -63,29 +69,35 @@ def process_object(process: Process, boot_wall_ns: int) -> Object:
     return result
 
 
-def chain_object(chain: Chain, boot_wall_ns: int) -> Object:
+def chain_object(chain: Chain) -> Object:
     """Give a chain: the asked process first among its links."""
     return {
         "pid": chain.pid,
         "complete": chain.complete,
-        "reason": chain.reason,
+        "reason": None if chain.reason is None else _text(chain.reason),
         "lost_events": chain.lost_events,
+        "notes": [_text(note) for note in chain.notes],
         "chain": chain_text(chain),
-        "links": [process_object(link, boot_wall_ns) for link in chain.links],
+        "links": [process_object(link) for link in chain.links],
     }
 
 
-def descent_object(descent: Descent, boot_wall_ns: int) -> Object:
+def descent_object(descent: Descent) -> Object:
     """Give the answer of `descendant`; `descendant` is null where it cannot be told."""
     return {
         "pid": descent.pid,
         "cmd": descent.cmd,
         "descendant": descent.descendant,
-        "reason": descent.reason,
-        "match": None if descent.match is None else process_object(descent.match, boot_wall_ns),
+        "reason": None if descent.reason is None else _text(descent.reason),
+        "match": None if descent.match is None else process_object(descent.match),
         "matched_by": descent.matched_by,
-        "chain": chain_object(descent.chain, boot_wall_ns),
+        "chain": chain_object(descent.chain),
     }
+
+
+def _text(text: str) -> str:
+    """Give text without lone surrogates, which many readers of JSON refuse."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _set_text(result: Object, key: str, raw: bytes) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..process import Source
+from ..times import duration, local
 from .chain import UNKNOWN
 from .escape import escape
 from .style import BOLD, DIM, RED, Style, columns
-from .times import duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..query import Chain
 
 
+_INDENTED_MAX = 60  # a chain that is deeper goes straight down from there
+
+
 def draw_chain(chain: Chain, style: Style) -> str:
     """Draw an ancestry, the root on top, the asked process last."""
     lines = []
@@ -23,22 +26,28 @@ def draw_chain(chain: Chain, style: Style) -> str:
         lines.append(f"{chain.missing_pid} {style(DIM, UNKNOWN)}")
     elif not chain.complete:
         lines.append(style(DIM, UNKNOWN))
+    parent: Process | None = None
     for link in reversed(chain.links):
         if link.generations_left_out:
             lines.append(style(DIM, f"... {link.generations_left_out} generations left out ..."))
-        lines.append(describe(link, style, len(_branch(len(lines))), is_asked=link is chain.links[0]))
+            parent = None
+        used = len(_branch(len(lines)))
+        lines.append(describe(link, style, used, parent=parent, is_asked=link is chain.links[0], is_dated=True))
+        parent = link
     return "\n".join(_branch(depth) + line for depth, line in enumerate(lines))
 
 
 def _branch(depth: int) -> str:
-    return "" if depth == 0 else "   " * (depth - 1) + "└─ "
+    return "" if depth == 0 else "   " * (min(depth, _INDENTED_MAX) - 1) + "└─ "
 
 
 def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
     """Draw all processes, each below its parent; one whose parent is not among them stands at the left."""
     children: dict[int, list[Process]] = {}
     roots = []
-    owners = {process.pid: process for process in processes}
+    owners: dict[int, list[Process]] = {}
+    for process in processes:
+        owners.setdefault(process.pid, []).append(process)
     for process in processes:
         parent = _drawn_parent(process, owners)
         if parent is None:
@@ -67,31 +76,92 @@ def _draw_below(root: Process, children: dict[int, list[Process]], style: Style,
             )
 
 
-def _drawn_parent(process: Process, owners: dict[int, Process]) -> Process | None:
-    """Find who it is drawn below: not a younger process that has the parent's pid by now."""
-    parent = owners.get(process.current_ppid or 0)
-    if parent is None or parent is process or (parent.start_time_ns or 0) > (process.start_time_ns or 0):
-        return None
-    return parent
+def _drawn_parent(process: Process, owners: dict[int, list[Process]]) -> Process | None:
+    """Find who it is drawn below: who adopted it, or bore it; not one that was not there when it started."""
+    for pid in (process.current_ppid, process.ppid):
+        for parent in owners.get(pid or 0, ()):
+            if parent is not process and _was_there(parent, process.start_time_ns or 0):
+                return parent
+    return None
 
 
-def describe(process: Process, style: Style, used: int = 0, *, is_asked: bool = False) -> str:
-    """Write one process on one line: pid, name, user, how it ended, its arguments as far as they fit."""
-    name = UNKNOWN if process.cmd is None else escape(process.cmd)
-    if process.source == Source.UNREAD and process.cmd is not None:
-        name += "?"
-    words = [(BOLD if is_asked else "", f"{process.pid} {name}"), (DIM, f"({_user(process)})")]
-    if not process.is_alive:
-        words.append((RED if process.exit_status else DIM, f"[{ending(process)}]"))
+def _was_there(process: Process, time_ns: int) -> bool:
+    if (process.start_time_ns or 0) > time_ns:
+        return False
+    return process.exit_time_ns is None or process.exit_time_ns >= time_ns
+
+
+def describe(  # noqa: PLR0913
+    process: Process,
+    style: Style,
+    used: int = 0,
+    *,
+    parent: Process | None = None,
+    is_asked: bool = False,
+    is_dated: bool = False,
+) -> str:
+    """Write one process on one line: pid, names, user, its life, its parents, its arguments as far as they fit.
+
+    `parent` is the birth parent, to say what became of it where another one adopted this process.
+    """
+    words = [(BOLD if is_asked else "", f"{process.pid} {_names(process)}"), (DIM, f"({_user(process)})")]
+    life = _life(process, is_dated=is_dated)
+    if life:
+        words.append((RED if process.exit_status else DIM, f"[{life}]"))
     if process.current_ppid not in (process.ppid, None):
-        words.append((DIM, f"[born of {process.ppid}, adopted by {process.current_ppid}]"))
+        words.append((DIM, f"[{_adoption(process, parent)}]"))
     used += sum(columns(word) + 1 for _, word in words)
     words.append((DIM, style.cut(command_line(process), used)))
     return " ".join(style(sgr, word) if sgr else word for sgr, word in words if word)
 
 
+def _names(process: Process) -> str:
+    """Write its name, after those it had before it ran its last program."""
+    name = UNKNOWN if process.cmd is None else escape(process.cmd)
+    if process.source == Source.UNREAD and process.cmd is not None:
+        name += "?"
+    return " -> ".join([*map(escape, process.former_cmds), name])
+
+
+def _life(process: Process, *, is_dated: bool) -> str:
+    """Write when it started and how it ended; empty where nothing is to be said."""
+    if process.is_alive:
+        return f"since {_date(process)}" if is_dated and process.start_time_ns else ""
+    if is_dated and process.start_time_ns:
+        return f"{_date(process)}, {ending_and_run_time(process)}"
+    return ending_and_run_time(process)
+
+
+def _date(process: Process) -> str:
+    return local(process.start_time_ns or 0, process.booted_ns)[:19].replace("T", " ")
+
+
+def _adoption(process: Process, parent: Process | None) -> str:
+    """Tell both parents: who bore it and what became of that one, and who has it since."""
+    born_of = str(process.ppid)
+    if parent is not None and parent.pid == process.ppid:
+        born_of = f"{parent.pid} {UNKNOWN if parent.cmd is None else escape(parent.cmd)}"
+        if not parent.is_alive:
+            born_of += f", which {_past(parent)}"
+    adopter = str(process.current_ppid)
+    if process.current_parent is not None:
+        adopter += f" {escape(process.current_parent)}"
+    separator = ";" if "," in born_of else ","
+    return f"born of {born_of}{separator} adopted by {adopter}"
+
+
+def _past(process: Process) -> str:
+    """Say how a process ended, as the end of a sentence."""
+    if process.exit_status is None:
+        return "ended"
+    verb = f"exited {process.exit_code}" if process.signal is None else f"was killed by signal {process.signal}"
+    return verb if process.run_time_ns is None else f"{verb} after {duration(process.run_time_ns)}"
+
+
 def ending(process: Process) -> str:
     """Say how a process ended."""
+    if process.is_alive is None:
+        return "end not recorded"
     if process.exit_status is None:
         return "ended"
     if process.signal is not None:
@@ -101,9 +171,8 @@ def ending(process: Process) -> str:
 
 def ending_and_run_time(process: Process) -> str:
     """Say how a process ended and, where both times are known, after how long."""
-    if process.exit_time_ns is None or process.start_time_ns is None:
-        return ending(process)
-    return f"{ending(process)} after {duration(process.exit_time_ns - process.start_time_ns)}"
+    run_time_ns = process.run_time_ns
+    return ending(process) if run_time_ns is None else f"{ending(process)} after {duration(run_time_ns)}"
 
 
 def command_line(process: Process) -> str:
@@ -113,4 +182,7 @@ def command_line(process: Process) -> str:
 
 
 def _user(process: Process) -> str:
-    return UNKNOWN if process.user is None else escape(process.user)
+    user = UNKNOWN if process.user is None else escape(process.user)
+    if process.birth_user in (process.user, None):
+        return user
+    return f"{user}, born as {escape(process.birth_user or '')}"

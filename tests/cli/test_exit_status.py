@@ -62,7 +62,21 @@ def run(arguments: Sequence[str]) -> Ended:
         ["descendant", "--no-such-option", "1", "a"],
         ["snapshot", "extra"],
         ["snapshot", "--under", "word"],
-        ["snapshot", "--under", "0"],
+        ["snapshot", "--under", "-1"],
+        ["snapshot", "--at", "yesterday"],
+        ["snapshot", "--around", "x"],
+        ["snapshot", "--around", "1", "--within", "close"],
+        ["chain", "12@"],
+        ["chain", "12@tea-time"],
+        ["chain", "@12:00:00"],
+        ["descendant", "12@25:00:00", "sh"],
+        ["serve", "--capacity", "-1"],
+        ["serve", "--ttl", "x"],
+        ["serve", "--group", "no such group"],
+        ["serve", "--keep", "7d"],
+        ["serve", "--record", "/nonexistent/x", "--max-size", "0"],
+        ["watch", "--from", "x", "--record", "y"],
+        ["watch", "--from", "x", "--", "true"],
         ["snapshot", "--format", "chain"],
         ["watch", "--count", "0"],
         ["watch", "--count", "many"],
@@ -94,10 +108,16 @@ def test_a_mistyped_word_is_repeated_safely() -> None:
     assert complain_once(ended).isprintable()
 
 
-def test_pid_at_time_is_refused_by_name_as_long_as_there_is_no_history() -> None:
-    ended = run(["chain", "12@2026-01-01T00:00:00Z"])
-    assert (ended.status, ended.stdout) == (2, "")
-    assert "12@2026-01-01T00:00:00Z" in complain_once(ended)
+def test_the_past_of_a_pid_cannot_be_told_from_proc() -> None:
+    ended = run(["chain", f"{ME}@2001-01-01T00:00:00Z"])
+    assert (ended.status, ended.stdout) == (3, f"{ME}|unknown|unknown\n")
+    assert "/proc shows the living alone" in complain_once(ended)
+
+
+def test_a_process_that_lived_then_is_told_from_proc() -> None:
+    ended = run(["chain", f"{ME}@-0s"])
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"{ME}|")
 
 
 @pytest.mark.parametrize("command", [[], ["chain"], ["descendant"], ["snapshot"], ["watch"]])
@@ -123,7 +143,7 @@ def test_version_is_an_answer() -> None:
 def test_a_chain_of_nobody_is_1(pid: str, form: str) -> None:
     ended = run(["chain", "--format", form, pid])
     assert ended.status == 1
-    assert f"no process {pid} is known" in complain_once(ended)
+    assert f"no process {pid} is there now" in complain_once(ended)
     if form == "chain":
         assert ended.stdout == f"{pid}|unknown|unknown\n"
 

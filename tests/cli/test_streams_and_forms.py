@@ -39,6 +39,10 @@ PROCESS_FIELDS = {
     "source",
 }
 MAY_STAND_BESIDE = {
+    "current_parent",
+    "former_cmds",
+    "birth_user",
+    "run_time_s",
     "ppid_source",
     "session",
     "alive",
@@ -48,7 +52,7 @@ MAY_STAND_BESIDE = {
     "generations_left_out",
 }
 OF_THE_EXIT_RECORD = {"cpu_s", "max_rss_bytes", "read_bytes", "write_bytes"}
-CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "chain", "links"}
+CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "notes", "chain", "links"}
 DESCENT_FIELDS = {"pid", "cmd", "descendant", "reason", "match", "chain"}
 
 

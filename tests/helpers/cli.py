@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 PROC_CACHE = [sys.executable, "-m", "proc_cache"]
 
-_PLAIN = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PROC_CACHE_DEBUG")}
+
+def plain_environment() -> dict[str, str]:
+    """What a command runs with, unless told otherwise: the test's own environment, without what changes output."""
+    return {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PROC_CACHE_DEBUG")}
 
 
 class Ended:
@@ -63,7 +66,7 @@ def proc_cache(
         input=stdin,
         capture_output=True,
         cwd=REPOSITORY,
-        env={**_PLAIN, **(env or {})},
+        env={**plain_environment(), **(env or {})},
         timeout=timeout_s,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -147,7 +150,7 @@ class Watching:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             cwd=REPOSITORY,
-            env=_PLAIN,
+            env=plain_environment(),
         )
         self.lines: list[str] = []
         self._buffer = b""

@@ -14,14 +14,18 @@ BOOT_WALL_NS = 1_700_000_000 * SECOND_NS  # 2023-11-14T22:13:20Z
 def process(pid: int, ppid: int = 1, **facts: Any) -> Process:
     """A living shell of root, unless told otherwise."""
     told: dict[str, Any] = {
+        "birth_user": facts.get("user", "root"),
         "ppid_source": Source.FORK,
         "current_ppid": ppid,
+        "current_parent": None,
         "cmd": "sh",
         "source": Source.EXEC,
+        "former_cmds": (),
         "cmdline": None,
         "uid": 0,
         "user": "root",
         "session": 1,
+        "booted_ns": BOOT_WALL_NS,
         "start_time_ns": SECOND_NS,
         "is_alive": True,
         "exit_time_ns": None,

@@ -41,6 +41,10 @@ EVENT_FIELDS = {
     "chain",
 }
 MAY_STAND_BESIDE = {
+    "current_parent",
+    "former_cmds",
+    "birth_user",
+    "run_time_s",
     "ppid_source",
     "session",
     "alive",

@@ -202,7 +202,7 @@ class Lives(RuleBasedStateMachine):
         for node in list(self.story.table.nodes()):
             query.chain(view, node.pid)
             view.describe(node)
-            is_under(view, node, 3)
+            is_under(view, node, next(self.story.table.nodes()))
             self.answer_is_true(node, cmd)
         query.chain(view, max(IDS) + 1)
         assert state() == before, "looking changed something"

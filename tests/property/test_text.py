@@ -126,7 +126,7 @@ def test_drawings_are_one_line_a_process_and_harmless(story: Story) -> None:
     assert len(lines) == len(processes)
     forest = list(draw_forest(processes, PLAIN))
     assert len(forest) == len(processes)
-    table = list(draw_table(processes, 0, PLAIN))
+    table = list(draw_table(processes, PLAIN))
     assert len(table) == 1 + len(processes)
     for line in [*lines, *forest, *table]:
         assert_harmless(line)
@@ -134,7 +134,7 @@ def test_drawings_are_one_line_a_process_and_harmless(story: Story) -> None:
 
 @given(FAMILIES)
 def test_json_is_ascii_on_one_line_and_exact(story: Story) -> None:
-    text = jsonlines.line(jsonlines.chain_object(query.chain(story.view, 100), 0))
+    text = jsonlines.line(jsonlines.chain_object(query.chain(story.view, 100)))
     assert text.isascii()
     assert text.isprintable()
     for parsed, link in zip(json.loads(text)["links"], query.chain(story.view, 100).links, strict=True):

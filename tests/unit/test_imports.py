@@ -21,14 +21,18 @@ MODULES = {
 # From low to high: a module imports its own layer and those above it in this list, nothing else of ours.
 LAYERS = [
     {"version", "record", "errors"},
+    {"times"},
     {"events", "process"},
+    {"query"},
+    {"selection"},
     {"kernel"},
-    # The engine's parts, the questions, and the engine whole, which asks them.
     {"engine.identity"},
     {"engine.losses", "engine.stats", "engine.table", "engine.tree", "engine.view", "engine.cache"},
-    {"query"},
     {"engine.core", "engine.collector"},
-    {"selection"},
+    # Beside each other: the engine knows neither who asks it nor who writes down what it saw.
+    {"service.encoding", "service.address", "service.notify"},
+    {"service"},
+    {"history"},
     {"render"},
     {"api"},
     {"cli"},
@@ -120,7 +124,10 @@ def test_the_reader_of_imports_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert imported("kernel.probe") == names
 
 
-@pytest.mark.parametrize("module", ["kernel.wire", "events", "process", "errors", "record", "query"])
+@pytest.mark.parametrize(
+    "module",
+    ["kernel.wire", "events", "process", "errors", "record", "query", "service.encoding", "service.protocol"],
+)
 def test_pure_modules(module: str) -> None:
     outside = {name.partition(".")[0] for name in imported(module)} - {"proc_cache", "__future__"}
     assert outside <= {"functools", "struct", "typing"}
@@ -158,7 +165,13 @@ def test_one_module_reads_clocks() -> None:
     assert {module for module, path in MODULES.items() if reads_a_clock(path)} == {"kernel.clocks"}
 
 
-ONE_SHOT = ["proc_cache.cli.chain", "proc_cache.query", "proc_cache.engine.view", "proc_cache.render.chain"]
+ONE_SHOT = [
+    "proc_cache.cli.chain",
+    "proc_cache.service.client",
+    "proc_cache.query",
+    "proc_cache.engine.view",
+    "proc_cache.render.chain",
+]
 TOO_SLOW = {
     "rich",
     "pyroute2",

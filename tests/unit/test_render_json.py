@@ -13,7 +13,7 @@ from proc_cache.process import Source
 from proc_cache.query import Descent
 from proc_cache.render import jsonlines
 from proc_cache.render.events import EVENT_NAMES, event_line, event_object
-from tests.helpers.frozen import BOOT_WALL_NS, SECOND_NS, chain, ended, process
+from tests.helpers.frozen import SECOND_NS, chain, ended, process
 
 # The contract: design.md, section 4.
 PROCESS_FIELDS = {
@@ -31,7 +31,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process() -> None:
-    told = jsonlines.process_object(process(10, 7, current_ppid=1, cmdline=(b"sh", b"-c")), BOOT_WALL_NS)
+    told = jsonlines.process_object(process(10, 7, current_ppid=1, cmdline=(b"sh", b"-c")))
     assert set(told) >= PROCESS_FIELDS
     assert (told["pid"], told["ppid"], told["current_ppid"], told["tgid"]) == (10, 7, 1, 10)
     assert (told["cmd"], told["cmdline"], told["user"], told["uid"]) == ("sh", ["sh", "-c"], "root", 0)
@@ -41,7 +41,7 @@ def test_a_process() -> None:
 
 def test_what_is_unknown_is_null() -> None:
     unknown = process(10, cmd=None, user=None, uid=None, start_time_ns=None, current_ppid=None, source=Source.FORK)
-    told = jsonlines.process_object(unknown, BOOT_WALL_NS)
+    told = jsonlines.process_object(unknown)
     for field in ("cmd", "cmdline", "user", "uid", "start_time_ns", "started_at", "current_ppid"):
         assert told[field] is None, field
 
@@ -50,22 +50,22 @@ def test_what_is_unknown_is_null() -> None:
     ("status", "code", "signal"), [(0, 0, None), (768, 3, None), (0x8B, None, 11), (None, None, None)]
 )
 def test_an_end(status: int | None, code: int | None, signal: int | None) -> None:
-    told = jsonlines.process_object(ended(10, status), BOOT_WALL_NS)
+    told = jsonlines.process_object(ended(10, status))
     assert (told["exit_code"], told["signal"], told["alive"]) == (code, signal, False)
     assert (told["exited_at"] is None) is (status is None)
 
 
 def test_names_that_are_no_utf8() -> None:
-    told = jsonlines.process_object(process(10, cmd="\udcffsh", cmdline=(b"\xff", b"ok")), 0)
+    told = jsonlines.process_object(process(10, cmd="\udcffsh", cmdline=(b"\xff", b"ok")))
     assert told["cmd"] == "\ufffdsh"
     assert told["cmd_raw"] == b64encode(b"\xffsh").decode()
     assert told["cmdline"] == ["\ufffd", "ok"]
     assert told["cmdline_raw"] == [b64encode(b"\xff").decode(), b64encode(b"ok").decode()]
-    assert "cmd_raw" not in jsonlines.process_object(process(10, cmd="naïve"), 0)
+    assert "cmd_raw" not in jsonlines.process_object(process(10, cmd="naïve"))
 
 
 def test_a_chain() -> None:
-    told = jsonlines.chain_object(chain(process(10, 9), missing_pid=9, reason="gone", lost_events=4), 0)
+    told = jsonlines.chain_object(chain(process(10, 9), missing_pid=9, reason="gone", lost_events=4))
     assert set(told) >= CHAIN_FIELDS
     assert (told["pid"], told["complete"], told["reason"], told["lost_events"]) == (10, False, "gone", 4)
     assert told["chain"] == "10|sh|root;9|unknown|unknown"
@@ -73,7 +73,7 @@ def test_a_chain() -> None:
 
 
 def test_generations_left_out_are_told() -> None:
-    told = jsonlines.chain_object(chain(process(10, generations_left_out=5), process(1, 0)), 0)
+    told = jsonlines.chain_object(chain(process(10, generations_left_out=5), process(1, 0)))
     assert [link.get("generations_left_out") for link in told["links"]] == [5, None]
 
 
@@ -82,7 +82,7 @@ def test_a_descent(verdict: bool | None) -> None:
     link = process(10)
     match = link if verdict else None
     reason = "why" if verdict is None else None
-    told = jsonlines.descent_object(Descent(10, "sh", verdict, reason, match, "cmd", chain(link)), 0)
+    told = jsonlines.descent_object(Descent(10, "sh", verdict, reason, match, "cmd", chain(link)))
     assert set(told) >= DESCENT_FIELDS
     assert (told["descendant"], told["reason"]) == (verdict, reason)
     assert (told["match"] is None) is (match is None)
@@ -90,7 +90,7 @@ def test_a_descent(verdict: bool | None) -> None:
 
 def test_one_line_of_ascii() -> None:
     hostile = process(10, cmd="\x1b[2J\n\u202e", user="naïve\n")
-    text = jsonlines.line(jsonlines.process_object(hostile, 0))
+    text = jsonlines.line(jsonlines.process_object(hostile))
     assert text.isascii()
     assert text.isprintable()
     assert json.loads(text)["cmd"] == "\x1b[2J\n\u202e"
@@ -109,7 +109,7 @@ EVENTS: list[tuple[Event, str]] = [
 
 @pytest.mark.parametrize(("event", "name"), EVENTS)
 def test_an_event_as_an_object(event: Event, name: str) -> None:
-    told = event_object(event, 2 * SECOND_NS, process(10), "10|sh|root", BOOT_WALL_NS)
+    told = event_object(event, 2 * SECOND_NS, process(10), "10|sh|root")
     assert set(told) >= PROCESS_FIELDS | {"event", "time", "timestamp_ns", "chain"}
     assert (told["event"], told["time"]) == (name, "2023-11-14T22:13:22.000000Z")
     assert (told["timestamp_ns"], told["chain"]) == (2 * SECOND_NS, "10|sh|root")
@@ -117,18 +117,18 @@ def test_an_event_as_an_object(event: Event, name: str) -> None:
 
 @pytest.mark.parametrize(("event", "name"), EVENTS)
 def test_an_event_as_a_line(event: Event, name: str) -> None:
-    text = event_line(event, 2 * SECOND_NS, process(10), "10|sh|root", BOOT_WALL_NS)
+    text = event_line(event, 2 * SECOND_NS, process(10), "10|sh|root")
     assert text.startswith(f"22:13:22.000 {name.ljust(4)} 10|sh|root")
 
 
 def test_the_line_of_an_exit_says_how() -> None:
-    text = event_line(EVENTS[2][0], 2 * SECOND_NS, ended(10, 0x8B), "10|sh|root", BOOT_WALL_NS)
+    text = event_line(EVENTS[2][0], 2 * SECOND_NS, ended(10, 0x8B), "10|sh|root")
     assert text.startswith("22:13:22.000 exit 10|sh|root  [signal 11, core dumped")
 
 
 def test_no_argument_can_forge_a_line() -> None:
     hostile = process(10, cmdline=(b"a\nexec 11|x|root", b"\x1b[2J"))
-    text = event_line(EVENTS[1][0], 0, hostile, "10|sh|root", BOOT_WALL_NS)
+    text = event_line(EVENTS[1][0], 0, hostile, "10|sh|root")
     assert text.isprintable()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from proc_cache.render.style import PLAIN, Style
 from proc_cache.render.table import draw_table
-from proc_cache.render.times import clock, duration, rfc3339
+from proc_cache.times import clock, duration, rfc3339
 from tests.helpers.frozen import BOOT_WALL_NS, SECOND_NS, ended, process
 from tests.helpers.story import Story
 
@@ -26,11 +26,11 @@ def test_a_table() -> None:
         ended(7, 9, ppid=12345, user="a_long_user"),
         process(8, cmd="x\ny", uid=5, user="日本"),
     ]
-    assert list(draw_table(rows, BOOT_WALL_NS, PLAIN)) == [
+    assert list(draw_table(rows, PLAIN)) == [
         "  PID   PPID  USER         STARTED   CMD      CMDLINE",
         "    1      0  root         22:13:21  systemd  /sbin/init",
         "12345      1  unknown      unknown   unknown",
-        "    7  12345  a_long_user  22:13:21  sh       [signal 9]",
+        "    7  12345  a_long_user  22:13:21  sh       [signal 9 after 2s]",
         "    8      1  日本         22:13:21  x\\x0ay",
     ]
 
@@ -39,18 +39,18 @@ def test_an_unknown_parent_is_no_number() -> None:
     story = Story()
     story.exit(8)
     unseen = story.view.describe(story.node(8))
-    assert list(draw_table([unseen], 0, PLAIN))[1].split()[:2] == ["8", "unknown"]
+    assert list(draw_table([unseen], PLAIN))[1].split()[:2] == ["8", "unknown"]
 
 
 def test_nothing_is_cut_without_a_screen() -> None:
     argument = b"x" * 5000
-    assert argument.decode() in list(draw_table([process(8, cmdline=(argument,))], 0, PLAIN))[1]
-    cut = list(draw_table([process(8, cmdline=(argument,))], 0, Style(is_coloured=False, width=80)))
+    assert argument.decode() in list(draw_table([process(8, cmdline=(argument,))], PLAIN))[1]
+    cut = list(draw_table([process(8, cmdline=(argument,))], Style(is_coloured=False, width=80)))
     assert max(map(len, cut)) == 80
 
 
 def test_no_processes() -> None:
-    assert len(list(draw_table([], 0, PLAIN))) == 1
+    assert len(list(draw_table([], PLAIN))) == 1
 
 
 def test_rfc3339() -> None:

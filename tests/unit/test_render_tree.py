@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 import pytest
@@ -12,6 +13,13 @@ from proc_cache.render.tree import command_line, describe, draw_chain, draw_fore
 from tests.helpers.frozen import chain, ended, process
 
 ROOT = process(1, 0, cmd="systemd")
+SINCE = "[since 2023-11-14 22:13:21]"
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
 
 def forest(*processes: Process) -> list[str]:
@@ -21,25 +29,46 @@ def forest(*processes: Process) -> list[str]:
 class TestChain:
     def test_the_root_on_top(self) -> None:
         assert draw_chain(chain(process(11, 10, cmd="ls"), process(10), ROOT), PLAIN).split("\n") == [
-            "1 systemd (root)",
-            "└─ 10 sh (root)",
-            "   └─ 11 ls (root)",
+            f"1 systemd (root) {SINCE}",
+            f"└─ 10 sh (root) {SINCE}",
+            f"   └─ 11 ls (root) {SINCE}",
         ]
+
+    def test_both_parents_and_what_became_of_them(self) -> None:
+        born = ended(4200, 0, cmd="deploy.sh")
+        orphan = process(4300, 4200, current_ppid=1, current_parent="systemd", former_cmds=("sh", "bash"))
+        drawn = draw_chain(chain(orphan, born, ROOT), PLAIN).split("\n")
+        assert drawn[1] == "└─ 4200 deploy.sh (root) [2023-11-14 22:13:21, exit 0 after 2s]"
+        assert drawn[2] == (
+            f"   └─ 4300 sh -> bash -> sh (root) {SINCE} "
+            "[born of 4200 deploy.sh, which exited 0 after 2s; adopted by 1 systemd]"
+        )
+
+    def test_a_parent_that_was_killed(self) -> None:
+        orphan = process(11, 10, current_ppid=1)
+        drawn = draw_chain(chain(orphan, ended(10, 9), ROOT), PLAIN)
+        assert "[born of 10 sh, which was killed by signal 9 after 2s; adopted by 1]" in drawn
+        drawn = draw_chain(chain(orphan, ended(10, None), ROOT), PLAIN)
+        assert "[born of 10 sh, which ended; adopted by 1]" in drawn
+
+    def test_deep_chains_do_not_run_off_the_screen(self) -> None:
+        deep = [process(pid, pid - 1) for pid in range(3000, 0, -1)]
+        assert max(map(len, draw_chain(chain(*deep), PLAIN).split("\n"))) < 300
 
     def test_a_missing_parent(self) -> None:
         drawn = draw_chain(chain(process(11, 10), missing_pid=10, reason="gone"), PLAIN)
-        assert drawn.split("\n") == ["10 unknown", "└─ 11 sh (root)"]
+        assert drawn.split("\n") == ["10 unknown", f"└─ 11 sh (root) {SINCE}"]
 
     def test_an_unknown_parent(self) -> None:
         drawn = draw_chain(chain(process(11, 10), reason="not seen"), PLAIN)
-        assert drawn.split("\n") == ["unknown", "└─ 11 sh (root)"]
+        assert drawn.split("\n") == ["unknown", f"└─ 11 sh (root) {SINCE}"]
 
     def test_generations_left_out(self) -> None:
         drawn = draw_chain(chain(process(11, 10, generations_left_out=5), ROOT), PLAIN)
         assert drawn.split("\n") == [
-            "1 systemd (root)",
+            f"1 systemd (root) {SINCE}",
             "└─ ... 5 generations left out ...",
-            "   └─ 11 sh (root)",
+            f"   └─ 11 sh (root) {SINCE}",
         ]
 
 
@@ -82,9 +111,12 @@ class TestOneProcess:
             (process(10, cmd=None, user=None), "10 unknown (unknown)"),
             (process(10, source=Source.UNREAD), "10 sh? (root)"),
             (process(10, cmd="\x1b[2J", user="a\nb"), r"10 \x1b[2J (a\x0ab)"),
-            (ended(10, 768), "10 sh (root) [exit 3]"),
+            (ended(10, 768), "10 sh (root) [exit 3 after 2s]"),
             (ended(10, None), "10 sh (root) [ended]"),
             (process(10, current_ppid=None), "10 sh (root)"),
+            (process(10, is_alive=None), "10 sh (root) [end not recorded]"),
+            (process(10, birth_user="bob"), "10 sh (root, born as bob)"),
+            (process(10, former_cmds=("a\n", "b")), r"10 a\x0a -> b -> sh (root)"),
             (process(10, 7, current_ppid=1), "10 sh (root) [born of 7, adopted by 1]"),
         ],
     )
@@ -100,7 +132,7 @@ class TestOneProcess:
 
     def test_colour_is_around_text_only(self) -> None:
         coloured = describe(ended(10, 9), Style(is_coloured=True), is_asked=True)
-        assert "\x1b[31m[signal 9]\x1b[0m" in coloured
+        assert "\x1b[31m[signal 9 after 2s]\x1b[0m" in coloured
         assert coloured.count("\x1b[") == 2 * coloured.count("\x1b[0m")
 
     def test_no_arguments(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proc_cache.errors import NobodyFoundError
 from proc_cache.process import Node, Source
-from proc_cache.selection import Selection, is_under
+from proc_cache.selection import Selection, Target, is_under, select
 from tests.helpers.story import Story
 
 
@@ -21,7 +22,7 @@ def story() -> Story:
 
 
 def chosen(story: Story, selection: Selection) -> set[int]:
-    return {node.pid for node in story.table.nodes() if selection.has(story.view, node)}
+    return {node.pid for node in select(story.view, selection)}
 
 
 @pytest.mark.parametrize(
@@ -35,10 +36,9 @@ def chosen(story: Story, selection: Selection) -> set[int]:
         (Selection(user="1000"), {11}),
         (Selection(user="alice"), {11}),
         (Selection(user="nobody"), set()),
-        (Selection(under=11), {11, 12}),
-        (Selection(under=99), set()),
-        (Selection(cmd="touch", user="bob", under=10), {12}),
-        (Selection(cmd="touch", user="alice", under=10), set()),
+        (Selection(under=Target(11)), {11, 12}),
+        (Selection(cmd="touch", user="bob", under=Target(10)), {12}),
+        (Selection(cmd="touch", user="alice", under=Target(10)), set()),
     ],
 )
 def test_narrowing(story: Story, selection: Selection, pids: set[int]) -> None:
@@ -61,12 +61,19 @@ def test_an_unknown_user_is_nobody() -> None:
 def test_under_the_dead(story: Story) -> None:
     story.exit(10)
     story.exit(11)
-    assert chosen(story, Selection(under=10)) == {10, 11, 12}
+    assert chosen(story, Selection(under=Target(10))) == {12}
+    assert chosen(story, Selection(under=Target(10), with_dead=True)) == {10, 11, 12}
+
+
+def test_under_nobody(story: Story) -> None:
+    with pytest.raises(NobodyFoundError, match="no process 99") as caught:
+        chosen(story, Selection(under=Target(99)))
+    assert not caught.value.may_exist
 
 
 def test_under_ends_in_a_cycle_made_by_hand() -> None:
     story = Story()
     for pid, ppid in ((10, 11), (11, 10)):
         story.table.add(Node(pid, 0, ppid, Source.MANUAL, None, "x", Source.MANUAL, 0))
-    assert not is_under(story.view, story.node(10), 99)
-    assert is_under(story.view, story.node(10), 11)
+    assert not is_under(story.view, story.node(10), Node(99, 0, 0, Source.MANUAL, None, "x", Source.MANUAL, 0))
+    assert is_under(story.view, story.node(10), story.node(11))

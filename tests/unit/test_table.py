@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proc_cache.engine.table import NothingToEvictError, ProcessTable
+from proc_cache.engine.table import ProcessTable
 from proc_cache.process import CacheParams, Node, Source
 from tests.helpers.story import SECOND_NS, Story, is_sound, lineage
 
@@ -48,7 +48,7 @@ class TestAge:
         story.exit(11)
         story.wait(50)
         story.exit(10)
-        assert story.table.oldest_exit_ns() == story.node(11).exit_ns
+        assert story.table.oldest_dead() is story.node(11)
         story.wait(60)
         assert story.table.expire() == 1
         assert pids(story.table) == [10, 12]
@@ -250,19 +250,6 @@ class TestByHand:
         assert story.table.expire() == 1
         assert pids(story.table) == [10]
 
-    def test_evict_oldest(self) -> None:
-        story = Story()
-        story.fork(1, 10)
-        story.fork(10, 11)
-        for pid in (10, 11):
-            story.exit(pid)
-        story.fork(1, 12)
-        assert story.table.evict_oldest().pid == 11  # 10 has a child
-        assert pids(story.table) == [12]
-        with pytest.raises(NothingToEvictError):
-            story.table.evict_oldest()
-        assert story.table.evicted == 2
-
 
 def climb(story: Story, generations: int, first: int = 1000) -> list[Node]:
     """A ladder: each generation forks one child and dies."""
@@ -355,7 +342,7 @@ def test_looking_changes_nothing() -> None:
                     story.view.find(node.pid)
                     story.view.parent(node)
                     story.view.describe(node)
-                story.table.oldest_exit_ns()
+                story.table.oldest_dead()
                 list(story.table.owners(pid))
         return pids(story.table)
 

@@ -1,0 +1,121 @@
+"""An engine that listens, answers other commands and, if wanted, records: what `serve` and `watch` run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from ..engine.collector import IdleCollector
+from ..engine.core import Engine
+from ..errors import EngineRunningError, EngineUnavailableError
+from ..kernel.priority import Priority
+from ..record import Record
+from ..service.listening import Listener
+from ..service.server import Server
+from .terminal import tell
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from ..history.journal import Journal
+    from ..history.writer import Bounds
+    from ..process import CacheParams
+
+
+class CaptureOptions(Record):
+    """How to capture: what to retain, how to be scheduled, whom to answer, where to record."""
+
+    retention: CacheParams
+    may_be_realtime: bool = True
+    group: int | None = None  # whose members may ask, besides the owner
+    must_answer: bool = False  # not to go on without a socket
+    record: str | None = None  # a file
+    bounds: Bounds | None = None  # of that file
+
+
+class Capture:
+    """Use it in a `with` block: it is listening from its beginning to its end, then call `turn()` again and again.
+
+    Entering raises ConnectorUnavailableError, EngineRunningError, EngineUnavailableError and NotAHistoryError.
+    """
+
+    def __init__(self, options: CaptureOptions) -> None:
+        self._options = options
+        self._stack = ExitStack()
+        self.engine = Engine(options.retention)
+        self.journal: Journal | None = None
+        self.priority: Priority | None = None
+        self.server: Server
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _start(self) -> None:
+        options, engine = self._options, self.engine
+        listener = self._listen()
+        if listener is not None:
+            self._stack.callback(listener.close)
+        if options.record is not None:
+            self._start_recording(options.record)  # before anything large is in memory: it forks
+        engine.when_idle = IdleCollector().idle  # before it listens: a first collection takes tens of milliseconds
+        self._stack.callback(
+            engine.close
+        )  # around its start too: a Ctrl-C there must not leave the kernel sending
+        engine.start()
+        if self.journal is not None:
+            self.journal.begin(list(engine.table.nodes()))
+        self.priority = Priority(may_be_realtime=options.may_be_realtime)
+        engine.before_pump = self._before_pump
+        self.server = self._stack.enter_context(Server(engine, listener))
+
+    def _listen(self) -> Listener | None:
+        try:
+            return Listener.open(self._options.group)
+        except (EngineRunningError, EngineUnavailableError):
+            if self._options.must_answer:
+                raise
+            return None
+
+    def _start_recording(self, path: str) -> None:
+        from ..history import writer
+        from ..history.journal import Journal
+
+        bounds = self._options.bounds or writer.Bounds()
+        self.journal = Journal(writer.start(path, bounds), self.engine.view, self.engine.ledger, tell)
+        self.engine.table.recorder = self.journal
+        self._stack.callback(self.journal.finish)
+
+    def _before_pump(self) -> None:
+        assert self.priority is not None
+        self.priority.adjust()
+        if self.journal is not None:
+            self.journal.flush()
+
+    def turn(self, timeout_s: float) -> None:
+        """Apply what the kernel has sent, and answer who asks; wait at most so long for either."""
+        self.server.turn(timeout_s)
+
+    def tell_losses(self) -> None:
+        """Say what was missed, if anything was."""
+        stats = self.engine.stats()
+        if stats.lost or stats.overruns:
+            tell(
+                f"{'' if stats.lost_is_exact else 'at least '}{stats.lost} messages of the kernel were lost, "
+                f"in {stats.overruns} overruns of the buffer; {stats.scans - 1} scans of /proc repaired the tree"
+            )
+
+    def tell_missed(self) -> None:
+        """Say what the history lacks, if anything; after the end, for only then all is written."""
+        if self.journal is not None and (missed := self.journal.stats().missed):
+            tell(f"{missed} processes are missing from the history")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()

@@ -1,0 +1,55 @@
+"""Options that are more than words: spans of time, sizes, times, groups. Each raises what Typer tells the user."""
+
+from __future__ import annotations
+
+from grp import getgrnam
+
+import typer
+
+from ..kernel.clocks import wall_ns
+from ..selection import Target
+from ..times import Moment, parse_moment, parse_span
+
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_DIGITS_MAX = 255
+
+
+def span(text: str) -> int:
+    """Read a span of time; returns nanoseconds."""
+    try:
+        return parse_span(text)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def size(text: str) -> int:
+    """Read a size, `500M` or `1G`; a bare number is bytes."""
+    unit = _UNITS.get(text[-1:].upper(), 1)
+    number = text[:-1] if unit > 1 else text
+    if not (number.isascii() and number.isdecimal()) or not int(number):
+        raise typer.BadParameter(f"{text!r} is no size; give 500M or 1G")
+    return int(number) * unit
+
+
+def moment(text: str) -> Moment:
+    """Read a time."""
+    try:
+        return parse_moment(text, wall_ns())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def target(text: str) -> Target:
+    """Read PID or PID@TIME."""
+    digits, has_time, time = text.partition("@")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
+        raise typer.BadParameter(f"{text!r} is not a PID; give a number, as `pgrep NAME` prints them")
+    return Target(int(digits), moment(time) if has_time else None)
+
+
+def group(name: str) -> int:
+    """Look a group up; returns its id."""
+    try:
+        return getgrnam(name).gr_gid
+    except KeyError:
+        raise typer.BadParameter(f"there is no group {name!r}; `getent group` lists them") from None

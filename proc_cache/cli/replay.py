@@ -1,0 +1,53 @@
+"""`watch --from FILE`: what a history holds, event by event, as it was shown then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import query
+from ..errors import NobodyFoundError
+from ..history.reader import HistoryView
+from ..history.replay import replay
+from ..render import jsonlines
+from ..render.chain import walk_text
+from ..render.events import event_line, event_object
+from ..selection import Chooser
+from . import exit_status
+from .terminal import tell, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..history.replay import Happening
+    from .watch import WatchOptions
+
+
+def run(options: WatchOptions, path: str) -> int:
+    """Print the events that were asked for, as fast as they are read. Raises HistoryError."""
+    view = HistoryView.open(path)
+    try:
+        chooser = Chooser(view, options.selection)
+    except NobodyFoundError as error:
+        tell(str(error))
+        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    for count, happening in enumerate(_chosen(view, options, chooser), start=1):
+        write(_render(view, happening, is_json=options.form == "ndjson"))
+        if count == options.count:
+            break
+    return exit_status.ANSWERED
+
+
+def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Iterator[Happening]:
+    return (
+        happening
+        for happening in replay(view)
+        if type(happening.event) in options.events and chooser.has(happening.node)
+    )
+
+
+def _render(view: HistoryView, happening: Happening, *, is_json: bool) -> str:
+    event, time_ns, process = happening.event, happening.time_ns, happening.process
+    chain = walk_text(view, query.walk_from(view, happening.node), itself=process)
+    if is_json:
+        return jsonlines.line(event_object(event, time_ns, process, chain))
+    return event_line(event, time_ns, process, chain)

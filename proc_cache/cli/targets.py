@@ -1,0 +1,26 @@
+"""PID, or PID@TIME, as it was typed."""
+
+from __future__ import annotations
+
+from ..selection import Target
+from .terminal import tell
+
+_DIGITS_MAX = 255  # NAME_MAX: longer than that, it cannot even be looked for
+
+
+def parse_target(word: str) -> Target | None:
+    """Read a PID or PID@TIME; says what is wrong with anything else."""
+    digits, has_time, time = word.partition("@")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
+        tell(f"{word!r} is not a PID; give a number, as `pgrep NAME` prints them")
+        return None
+    if not has_time:
+        return Target(int(digits))
+    from ..kernel.clocks import wall_ns
+    from ..times import parse_moment
+
+    try:
+        return Target(int(digits), parse_moment(time, wall_ns()))
+    except ValueError as error:
+        tell(f"{word}: {error}")
+        return None

@@ -1,0 +1,78 @@
+"""The events of a history, in the order of their times, as `watch` shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..events import Exec, Exit, Fork
+from ..process import Process, split_cmdline
+from ..record import Record
+from .reader import birth_name, birth_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ..events import Event
+    from .reader import HistoryView, RecordedNode
+
+_FORK, _EXEC, _EXIT = range(3)
+_EVENTS = """
+SELECT time_ns, kind, id, cmd, source, cmdline, user FROM (
+    SELECT start_ns AS time_ns, 0 AS kind, id, NULL AS cmd, NULL AS source, NULL AS cmdline, NULL AS user
+        FROM process WHERE ppid_source = 'fork'
+    UNION ALL SELECT time_ns, 1, process, cmd, source, cmdline, user FROM exec
+    UNION ALL SELECT exit_ns, 2, id, NULL, NULL, NULL, NULL FROM process WHERE exit_status IS NOT NULL)
+ORDER BY time_ns, kind, id
+"""
+
+
+class Happening(Record):
+    """An event of the past: when (since boot), whose, and that process as it was then."""
+
+    event: Event
+    time_ns: int
+    node: RecordedNode
+    process: Process
+
+
+def replay(view: HistoryView) -> Iterator[Happening]:
+    """Give the forks, execs and exits of a history as it is now; no writer waits for the end of this."""
+    for row in view.database.execute(_EVENTS):
+        node = view.by_id(row[2])
+        if node is not None:
+            yield _happening(view, node, row)
+
+
+def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> Happening:
+    wall_ns, kind, _, cmd, source, cmdline, user = row
+    time_ns = wall_ns - node.booted_ns
+    process = view.describe(node)
+    pid = node.pid
+    event: Event
+    if kind == _EXIT:
+        event = Exit(0, 0, time_ns, pid, pid, node.exit_status or 0, 0, 0, node.adopter_pid or node.ppid or 0)
+        return Happening(event, time_ns, node, process)
+    facts: dict[str, Any]
+    if kind == _FORK:
+        event = Fork(0, 0, time_ns, node.ppid or 0, node.ppid or 0, pid, pid)
+        facts = {"cmd": birth_name(node), "source": birth_source(node), "cmdline": None, "user": node.birth_user}
+        former = 0
+    else:
+        event = Exec(0, 0, time_ns, pid, pid)
+        facts = {
+            "cmd": cmd.decode("utf-8", "surrogateescape"),
+            "source": source,
+            "cmdline": None if cmdline is None else tuple(split_cmdline(cmdline)),
+            "user": user.decode("utf-8", "surrogateescape") or None,
+        }
+        former = len(node.former)
+    return Happening(event, time_ns, node, _as_it_was(process, facts, former))
+
+
+def _as_it_was(process: Process, facts: dict[str, Any], former: int) -> Process:
+    """Give a process before its end, with the facts of an earlier time."""
+    fields = {field: getattr(process, field) for field in Process._fields}
+    fields |= {"is_alive": True, "exit_time_ns": None, "exit_status": None, "current_ppid": process.ppid}
+    fields |= {"current_parent": None, "former_cmds": process.former_cmds[:former], **facts}
+    return Process(**fields)

@@ -1,0 +1,93 @@
+"""A request to the frames of its answer, one after the other: whoever sends them can do other things between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import query
+from ..errors import MalformedFrameError, NobodyFoundError
+from ..selection import select
+from . import protocol
+from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from ..engine.view import View
+    from ..process import Node
+    from ..record import Record
+
+
+class Answers:
+    """Answers requests from a view; `figures` gives the counters that a request can ask for."""
+
+    def __init__(self, view: View, figures: Callable[[], Iterable[Record]]) -> None:
+        self._view = view
+        self._figures = figures
+        self._kinds: dict[str, Callable[..., Iterator[bytes]]] = {
+            protocol.CHAIN: self._chain,
+            protocol.DESCENT: self._descent,
+            protocol.SNAPSHOT: self._snapshot,
+            protocol.STATS: self._stats,
+        }
+
+    def to(self, request: Request) -> Iterator[bytes]:
+        """Give the frames. Raises MalformedFrameError, before or with the first, where it is no request."""
+        if request.version != protocol.VERSION:
+            return iter((refusal(_other_version(request.version)),))
+        kind = self._kinds.get(request.kind)
+        if kind is None:
+            raise MalformedFrameError(f"no kind of request: {request.kind!r}")
+        try:
+            return kind(*request.arguments)
+        except TypeError as error:  # as many arguments as that kind does not have
+            raise MalformedFrameError(str(error)) from error
+
+    def _chain(self, pid: Any, moment: Any) -> Iterator[bytes]:  # noqa: ANN401
+        pid, moment = protocol.read_pid(pid), protocol.read_moment(moment)
+        walked = query.walk(self._view, pid, moment)
+        chain = query.outline(self._view, pid, moment, walked)
+        yield frame((OK, *protocol.chain_head(chain)))
+        yield from self._described(walked.nodes)
+
+    def _descent(self, pid: Any, cmd: Any, is_strict: Any, moment: Any) -> Iterator[bytes]:  # noqa: ANN401
+        pid, cmd, moment = protocol.read_pid(pid), protocol.read_text(cmd), protocol.read_moment(moment)
+        walked = query.walk(self._view, pid, moment)
+        verdict = query.judge(self._view, walked, cmd, is_strict=bool(is_strict))
+        chain = query.outline(self._view, pid, moment, walked)
+        yield frame((OK, pack(verdict), protocol.chain_head(chain)))
+        yield from self._described(walked.nodes)
+
+    def _snapshot(self, selection: Any) -> Iterator[bytes]:  # noqa: ANN401
+        try:
+            chosen = select(self._view, protocol.read_selection(selection))
+        except NobodyFoundError as error:
+            yield frame((NOBODY, str(error), error.may_exist))
+            return
+        yield frame((OK,))
+        yield from self._described(chosen, is_fresh=False)
+
+    def _stats(self) -> Iterator[bytes]:
+        figures = {
+            field: value
+            for record in self._figures()
+            for field in record._fields
+            if isinstance(value := getattr(record, field), int)
+        }
+        yield frame((OK, tuple(figures), tuple(figures.values())))
+        yield frame(END)
+
+    def _described(self, nodes: Iterable[Node], *, is_fresh: bool = True) -> Iterator[bytes]:
+        for node in nodes:
+            yield frame(pack(self._view.describe(node, is_fresh=is_fresh)))
+        yield frame(END)
+
+
+def refusal(reason: str) -> bytes:
+    """Write the answer to what is not served."""
+    return frame((REFUSED, reason))
+
+
+def _other_version(version: int) -> str:
+    return f"the engine speaks version {protocol.VERSION}, not {version}; restart it with this proc-cache"

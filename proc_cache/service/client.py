@@ -1,0 +1,126 @@
+"""Asks a running engine. Thin, for it is on the way of every one-shot query."""
+
+from __future__ import annotations
+
+# The C module behind `socket`: that one takes 7 ms to import (selectors, enum), this one none.
+import _socket
+import os
+from errno import EAGAIN, EINPROGRESS
+from struct import Struct
+
+from ..errors import EngineRefusedError, EngineUnavailableError
+from ..query import Verdict
+from . import protocol
+from .address import asked_paths, is_too_long
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Self
+
+    from ..process import Process
+    from ..query import Chain, Descent
+    from ..selection import Selection
+    from ..times import Moment
+
+TIMEOUT_S = 5.0  # an engine that is silent for so long is stopped, or stuck
+_CHUNK = 1 << 16
+_PEER = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
+
+
+class EngineClient:
+    """A connection to an engine, for any number of questions, one after the other."""
+
+    def __init__(self, sock: _socket.socket, path: str) -> None:
+        self._socket = sock
+        self._received = bytearray()
+        self.path = path
+
+    @classmethod
+    def connect(cls) -> Self | None:
+        """Connect to the first engine that listens; None where there is none, or it is not open to this user."""
+        for path in asked_paths():
+            sock = _connect(path)
+            if sock is not None:
+                return cls(sock, path)
+        return None
+
+    def chain(self, pid: int, moment: Moment | None = None) -> Chain:
+        """Ask for the ancestry of a process. Raises EngineUnavailableError."""
+        head, links = self._ask(protocol.CHAIN, pid, moment)
+        return protocol.read_chain(head, links)
+
+    def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
+        """Ask whether a process, or an ancestor of it, has a name. Raises EngineUnavailableError."""
+        (verdict, chain_head), links = self._ask(protocol.DESCENT, pid, cmd, is_strict, moment)
+        return Verdict(*verdict).of(protocol.read_chain(chain_head, links), cmd)
+
+    def processes(self, selection: Selection) -> Iterator[Process]:
+        """Ask for the processes of a selection. Raises EngineUnavailableError and NobodyFoundError."""
+        _, processes = self._ask(protocol.SNAPSHOT, selection)
+        return processes
+
+    def stats(self) -> dict[str, int]:
+        """Ask for the engine's counters, by name."""
+        (names, figures), rest = self._ask(protocol.STATS)
+        assert not list(rest)
+        return dict(zip(names, figures, strict=True))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _ask(self, kind: str, *arguments: object) -> tuple[tuple[Any, ...], Iterator[Process]]:
+        request = protocol.write_request(os.getpid(), kind, *arguments)
+        if len(request) > protocol.REQUEST_MAX:
+            raise EngineRefusedError("the question is longer than an engine takes")
+        try:
+            self._socket.sendall(request)
+        except OSError as error:
+            raise EngineUnavailableError(f"the engine at {self.path} hung up") from error
+        return protocol.read_answer(self._receive_frame)
+
+    def _receive_frame(self) -> bytes:
+        (length,) = protocol.LENGTH.unpack(self._take(protocol.LENGTH.size))
+        if length > protocol.FRAME_MAX:
+            raise EngineUnavailableError(f"what answers at {self.path} is no engine of proc-cache")
+        return self._take(length)
+
+    def _take(self, size: int) -> bytes:
+        received = self._received
+        while len(received) < size:
+            try:
+                chunk = self._socket.recv(_CHUNK)
+            except TimeoutError as error:
+                raise EngineUnavailableError(f"the engine at {self.path} did not answer in time") from error
+            except OSError as error:
+                raise EngineUnavailableError(f"the engine at {self.path} hung up") from error
+            if not chunk:
+                raise EngineUnavailableError(f"the engine at {self.path} hung up")
+            received += chunk
+        taken = bytes(received[:size])
+        del received[:size]
+        return taken
+
+
+def _connect(path: str) -> _socket.socket | None:
+    """Connect to a socket; None where nobody listens there whom this user may ask and believe."""
+    if is_too_long(path):
+        return None
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    sock.settimeout(TIMEOUT_S)
+    try:
+        sock.connect(path)
+        if peer_uid(sock) in (0, os.geteuid()):
+            return sock
+    except OSError as error:
+        if error.errno in (EAGAIN, EINPROGRESS) or isinstance(error, TimeoutError):
+            sock.close()
+            raise EngineUnavailableError(f"the engine at {path} does not take calls") from error
+    sock.close()
+    return None
+
+
+def peer_uid(sock: _socket.socket) -> int:
+    """Give the user at the other end, as the kernel knows it."""
+    return int(_PEER.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))[1])

@@ -1,0 +1,168 @@
+"""The socket that an engine is asked at: taken where it is free, opened to whom it is for, removed at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from contextlib import contextmanager
+from struct import Struct, iter_unpack
+from typing import TYPE_CHECKING
+
+from ..errors import EngineRunningError, EngineUnavailableError
+from ..kernel.clocks import deadline_s, left_s, pause
+from .address import VARIABLE, is_too_long, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+_BACKLOG = 256
+_OWNER_ONLY = 0o600
+_OWNER_AND_GROUP = 0o660
+_LOCK_S = 1.0
+_UCRED = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
+_SO_PEERGROUPS = 59  # asm-generic/socket.h; not in the socket module of Python 3.11
+_GROUPS_BYTES = 4 * 65536  # NGROUPS_MAX (linux/limits.h) of gid_t
+
+
+class Listener:
+    """A listening Unix socket, and who may call. `group` is the id of a group it is open to, besides its owner."""
+
+    def __init__(self, sock: socket.socket, path: str, group: int | None) -> None:
+        self.socket = sock
+        self.path = path
+        self._group = group
+        self._inode = os.stat(path).st_ino
+
+    @classmethod
+    def open(cls, group: int | None = None) -> Self:
+        """Take this user's address; a socket that a dead engine left is taken over.
+
+        Raises EngineRunningError where another engine has it, EngineUnavailableError where it cannot be had.
+        """
+        path = own_path()
+        if path is None:
+            raise EngineUnavailableError(f"there is no place for a socket; set {VARIABLE} or XDG_RUNTIME_DIR")
+        if is_too_long(path):
+            raise EngineUnavailableError(f"{path} is too long for a socket; set {VARIABLE} to a shorter path")
+        try:
+            with _alone_in(os.path.dirname(path) or "."):
+                _clear(path)
+                sock = _bind(path, group)
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"no socket can be made at {path}: {error.strerror}; set {VARIABLE} to another path"
+            ) from error
+        return cls(sock, path, group)
+
+    def accept(self) -> tuple[socket.socket, int] | None:
+        """Take a call, and tell the caller's pid; None where there is none, or it is not for this caller.
+
+        Raises OSError where no descriptor is left for it.
+        """
+        try:
+            peer, _ = self.socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        peer.setblocking(False)
+        try:
+            pid, uid, gid = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            if self._is_allowed(peer, uid, gid):
+                return peer, pid
+        except OSError:
+            pass  # it has hung up already
+        peer.close()
+        return None
+
+    def _is_allowed(self, peer: socket.socket, uid: int, gid: int) -> bool:
+        if uid in (0, os.geteuid()):
+            return True
+        if self._group is None:
+            return False
+        if gid == self._group:
+            return True
+        groups = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+        return any(number == self._group for (number,) in iter_unpack("=I", groups))
+
+    def close(self) -> None:
+        """Close, and remove the socket unless another one stands there by now. Can be repeated."""
+        if self.socket.fileno() < 0:
+            return
+        self.socket.close()
+        try:
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+        except OSError:
+            pass  # it is gone, or its directory is: nothing is left behind
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Hold the directory's lock, so that of two engines that find a stale socket one takes it.
+
+    Whoever holds it for long is no engine: after a second it is done without.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = deadline_s(_LOCK_S)
+        while left_s(deadline):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                pause(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(path: str) -> None:
+    """Remove the socket of a dead engine. Raises EngineRunningError where it lives."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise EngineUnavailableError(f"{path} is there and is no socket; remove it, or set {VARIABLE}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_LOCK_S)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except TimeoutError:
+            raise EngineRunningError(f"another engine listens at {path} already, and is stuck") from None
+        pid = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+    raise EngineRunningError(f"another engine answers at {path} already: process {pid}")
+
+
+def _bind(path: str, group: int | None) -> socket.socket:
+    """Bind and listen; nobody can connect before the socket has its owner, group and mode."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        umask = os.umask(0o777 & ~_OWNER_ONLY)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(umask)
+        if group is not None:
+            os.chown(path, -1, group)
+            os.chmod(path, _OWNER_AND_GROUP)
+        sock.setblocking(False)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,190 @@
+"""What is asked and answered: frames of one value each, pure.
+
+A frame is a length (4 bytes, big-endian) and that many bytes of one encoded value. The client sends a request,
+`(VERSION, own pid, kind, arguments)`. The server sends a head, then one frame for each process, then an end:
+
+    ("ok", ...)  process*  ("end",)        answered
+    ("nobody", reason, may_exist)          a process that the question begins with is not known
+    ("refused", reason)                    not served: another version, user or namespace, or no request at all
+
+The client's own pid is compared with what the kernel says of the peer: they differ where it lives in another PID
+namespace, and means others by its numbers.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from ..errors import EngineRefusedError, EngineUnavailableError, MalformedFrameError, NobodyFoundError
+from ..process import Process
+from ..query import Chain
+from ..record import Record
+from ..selection import Selection, Target
+from ..times import Moment
+from .encoding import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from .encoding import Value
+
+VERSION = 1
+REQUEST_MAX = 16 << 10  # bytes of a request
+FRAME_MAX = 4 << 20  # bytes of a frame of an answer: one process, whose arguments are bounded
+LENGTH = Struct(">I")
+
+CHAIN = "chain"
+DESCENT = "descent"
+SNAPSHOT = "snapshot"
+STATS = "stats"
+
+OK = "ok"
+NOBODY = "nobody"
+REFUSED = "refused"
+END = ("end",)
+
+
+class Request(Record):
+    """What a client asks."""
+
+    version: int
+    client_pid: int
+    kind: str
+    arguments: tuple[Any, ...]
+
+
+def frame(value: Value) -> bytes:
+    """Write a value as one frame."""
+    data = encode(value)
+    return LENGTH.pack(len(data)) + data
+
+
+def pack(value: object) -> Any:  # noqa: ANN401
+    """Turn records into tuples of their fields, all the way down."""
+    if isinstance(value, Record):
+        return tuple(pack(getattr(value, field)) for field in value._fields)
+    return value
+
+
+# --- requests -----------------------------------------------------------------------------------------------
+
+
+def write_request(client_pid: int, kind: str, *arguments: object) -> bytes:
+    """Write a request as a frame."""
+    return frame((VERSION, client_pid, kind, tuple(pack(argument) for argument in arguments)))
+
+
+def read_request(data: bytes) -> Request:
+    """Read what `write_request` wrote, its length apart. Raises MalformedFrameError."""
+    value = decode(data)
+    if not isinstance(value, tuple) or len(value) < 2 or not all(type(field) is int for field in value[:2]):
+        raise MalformedFrameError("no request")
+    if value[0] != VERSION:
+        return Request(value[0], value[1], "", ())
+    if len(value) != 4 or not isinstance(value[2], str) or not isinstance(value[3], tuple):
+        raise MalformedFrameError("no request")
+    return Request(*value)
+
+
+def read_moment(value: Value) -> Moment | None:
+    """Read a moment of a request. Raises MalformedFrameError."""
+    if value is None:
+        return None
+    return Moment(*_fields(value, (int, int)))
+
+
+def read_pid(value: Value) -> int:
+    """Read a pid of a request. Raises MalformedFrameError."""
+    if type(value) is not int or value < 0:
+        raise MalformedFrameError("no pid")
+    return value
+
+
+def read_text(value: Value) -> str:
+    """Read a text of a request. Raises MalformedFrameError."""
+    if not isinstance(value, str):
+        raise MalformedFrameError("no text")
+    return value
+
+
+def read_selection(value: Value) -> Selection:
+    """Read a selection of a request. Raises MalformedFrameError."""
+    optional_text, optional_tuple = (str, type(None)), (tuple, type(None))
+    kinds = (optional_text, optional_text, optional_tuple, bool, optional_tuple, optional_tuple, int)
+    cmd, user, under, with_dead, moment, around, within_ns = _fields(value, kinds)
+    return Selection(
+        cmd, user, _read_target(under), with_dead, read_moment(moment), _read_target(around), within_ns
+    )
+
+
+def _read_target(value: Value) -> Target | None:
+    if value is None:
+        return None
+    pid, moment = _fields(value, (int, (tuple, type(None))))
+    return Target(read_pid(pid), read_moment(moment))
+
+
+def _fields(value: Value, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the items of a tuple that has just these types; a bool is no int here."""
+    if not isinstance(value, tuple) or len(value) != len(kinds):
+        raise MalformedFrameError(f"no tuple of {len(kinds)}")
+    for item, kind in zip(value, kinds, strict=True):
+        if not isinstance(item, kind) or (kind is int and isinstance(item, bool)):
+            raise MalformedFrameError(f"{item!r} is not what belongs there")
+    return value
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
+def chain_head(chain: Chain) -> tuple[Any, ...]:
+    """Give a chain without its links."""
+    return (
+        chain.pid,
+        chain.complete,
+        chain.reason,
+        chain.lost_events,
+        chain.missing_pid,
+        chain.may_exist,
+        chain.notes,
+    )
+
+
+def read_chain(head: tuple[Any, ...], links: Iterable[Process]) -> Chain:
+    """Put a chain together again."""
+    pid, complete, reason, lost_events, missing_pid, may_exist, notes = head
+    return Chain(pid, complete, reason, lost_events, tuple(links), missing_pid, may_exist, notes)
+
+
+def read_answer(receive: Callable[[], bytes]) -> tuple[tuple[Any, ...], Iterator[Process]]:
+    """Read an answer frame by frame: its head, and the processes as they come.
+
+    Raises NobodyFoundError and EngineRefusedError as the engine says, EngineUnavailableError for no answer.
+    """
+    head = _read_frame(receive)
+    if head[0] == NOBODY and len(head) == 3:
+        raise NobodyFoundError(head[1], may_exist=head[2])
+    if head[0] == REFUSED and len(head) == 2:
+        raise EngineRefusedError(head[1])
+    if head[0] != OK:
+        raise EngineUnavailableError("what answers at the socket is no engine of proc-cache")
+    return head[1:], _read_processes(receive)
+
+
+def _read_processes(receive: Callable[[], bytes]) -> Iterator[Process]:
+    while (value := _read_frame(receive)) != END:
+        if len(value) != len(Process._fields):
+            raise EngineUnavailableError("the engine's answer has another shape; restart it with this version")
+        yield Process(*value)
+
+
+def _read_frame(receive: Callable[[], bytes]) -> tuple[Any, ...]:
+    try:
+        value = decode(receive())
+    except MalformedFrameError as error:
+        raise EngineUnavailableError(f"the engine's answer cannot be read: {error}") from error
+    if not isinstance(value, tuple) or not value:
+        raise EngineUnavailableError("the engine's answer cannot be read: no tuple")
+    return value

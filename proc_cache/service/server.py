@@ -1,0 +1,294 @@
+"""Answers callers between two looks at the kernel's queue, in the engine's own thread.
+
+Whatever callers do, capture goes first: each turn applies what the kernel sent, then gives the answers under way
+a few milliseconds, each in its turn. A caller has a bounded request, a bounded time to send it, and a bounded
+time to take the answer; what goes beyond is hung up on and counted. An answer holds what happened before its
+request.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..errors import MalformedFrameError
+from ..kernel.clocks import monotonic_s
+from ..record import Record
+from . import protocol
+from .answers import Answers, refusal
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from ..engine.core import Engine
+    from .listening import Listener
+
+CALLERS_MAX = 256  # at once; more wait in the backlog
+REQUEST_TIMEOUT_S = 5.0  # from a call, or an answer, to the whole of the next request
+ANSWER_TIMEOUT_S = 30.0  # without taking a byte of the answer
+SLICE_S = 0.002  # of answering between two looks at the kernel's queue
+DRAINS_MAX = 64  # looks at the kernel's queue before an answer: bounded, for a storm may never end
+_CHUNK = 1 << 16
+_LOOK_S = 1.0  # between two looks for callers that are late
+
+
+class ServiceStats(Record):
+    """What became of the calls."""
+
+    callers: int  # now
+    calls: int
+    answered: int  # requests
+    malformed: int  # what was no request
+    late: int  # hung up on: no request, or no taking of the answer, in time
+    foreign: int  # requests from another PID namespace
+
+
+class Caller:
+    """One connection: the request as far as it has come, and the answer as far as it has not gone."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self.socket = sock
+        self.pid = pid  # as the kernel tells it here
+        self.request = bytearray()
+        self.answer: Iterator[bytes] | None = None
+        self.unsent = memoryview(b"")
+        self.is_last_answer = False
+        self.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer is over, and all of it has gone."""
+        return self.answer is None and not self.unsent
+
+    def take_request(self) -> bytes | None:
+        """Give the next request if all of it is here. Raises MalformedFrameError for one that is too long."""
+        head = protocol.LENGTH.size
+        if len(self.request) < head:
+            return None
+        (length,) = protocol.LENGTH.unpack_from(self.request)
+        if length > protocol.REQUEST_MAX:
+            raise MalformedFrameError("longer than a request can be")
+        if len(self.request) < head + length:
+            return None
+        data = bytes(self.request[head : head + length])
+        del self.request[: head + length]
+        return data
+
+
+class Server:
+    """An engine and who asks it: call `turn()` again and again."""
+
+    def __init__(self, engine: Engine, listener: Listener | None) -> None:
+        self._engine = engine
+        self.listener = listener
+        self._answers = Answers(engine.view, lambda: (engine.stats(), self.stats()))
+        self._callers: dict[int, Caller] = {}
+        self._busy: deque[Caller] = deque()  # with a request to look at, or an answer that could go on
+        self._poll = select.epoll()
+        self._poll.register(engine.fileno(), select.EPOLLIN)
+        self._is_accepting = False
+        self._next_look_s = 0.0
+        self._calls = self._answered = self._malformed = self._late = self._foreign = 0
+        self._accept_again()
+
+    def turn(self, timeout_s: float) -> None:
+        """Apply what the kernel has sent and serve the callers; wait at most so long for either."""
+        engine = self._engine
+        has_more = engine.pump(0)
+        self._serve()
+        if has_more or self._busy:
+            timeout_s = 0.0
+        elif engine.when_idle is not None:
+            engine.when_idle()
+        for descriptor, events in self._poll.poll(timeout_s):
+            caller = self._callers.get(descriptor)
+            if caller is not None:
+                self._hear(caller, events)
+            elif self.listener is not None and descriptor == self.listener.socket.fileno():
+                self._accept(self.listener)
+        self._look_for_the_late()
+
+    def stats(self) -> ServiceStats:
+        """Freeze the counters."""
+        return ServiceStats(
+            len(self._callers), self._calls, self._answered, self._malformed, self._late, self._foreign
+        )
+
+    def close(self) -> None:
+        """Hang up on all, and remove the socket."""
+        for caller in list(self._callers.values()):
+            self._hang_up(caller)
+        self._poll.close()
+        if self.listener is not None:
+            self.listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: Listener) -> None:
+        try:
+            accepted = listener.accept()
+        except OSError:  # no descriptor is left: until the next look for the late
+            self._stop_accepting(listener)
+            return
+        if accepted is None:
+            return
+        self._calls += 1
+        sock, pid = accepted
+        self._callers[sock.fileno()] = Caller(sock, pid)
+        self._poll.register(sock, select.EPOLLIN)
+        if len(self._callers) >= CALLERS_MAX:
+            self._stop_accepting(listener)
+
+    def _stop_accepting(self, listener: Listener) -> None:
+        self._poll.unregister(listener.socket)
+        self._is_accepting = False
+
+    def _accept_again(self) -> None:
+        if self.listener is not None and not self._is_accepting:
+            self._poll.register(self.listener.socket, select.EPOLLIN)
+            self._is_accepting = True
+
+    def _hang_up(self, caller: Caller) -> None:
+        del self._callers[caller.socket.fileno()]
+        if caller in self._busy:
+            self._busy.remove(caller)
+        caller.socket.close()
+
+    def _look_for_the_late(self) -> None:
+        now_s = monotonic_s()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_S
+        for caller in [caller for caller in self._callers.values() if caller.deadline_s < now_s]:
+            self._late += 1
+            self._hang_up(caller)
+        if len(self._callers) < CALLERS_MAX:
+            self._accept_again()
+
+    # --- requests ---------------------------------------------------------------------------------------
+
+    def _hear(self, caller: Caller, events: int) -> None:
+        """Take what came from a caller; while an answer is under way, the next request has to wait."""
+        if events & (select.EPOLLHUP | select.EPOLLERR):
+            self._hang_up(caller)
+        elif events & select.EPOLLOUT:
+            self._poll.modify(caller.socket, select.EPOLLIN)
+            self._busy.append(caller)
+        elif caller not in self._busy:
+            self._receive(caller)
+
+    def _receive(self, caller: Caller) -> None:
+        try:
+            data = caller.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            caller.request += data
+            self._busy.append(caller)
+        else:
+            self._hang_up(caller)
+
+    def _begin(self, caller: Caller) -> bool:
+        """Begin to answer the next request; false where it is not all here."""
+        try:
+            data = caller.take_request()
+            if data is None:
+                return False
+            request = protocol.read_request(data)
+            self._catch_up()
+            if request.client_pid == caller.pid:
+                caller.answer = self._answers.to(request)
+            else:
+                self._foreign += 1
+                self._refuse(caller, "this is another PID namespace than the engine's: its numbers mean others")
+        except MalformedFrameError as error:
+            self._malformed += 1
+            self._refuse(caller, f"no request: {error}")
+        caller.deadline_s = monotonic_s() + ANSWER_TIMEOUT_S
+        return True
+
+    def _refuse(self, caller: Caller, reason: str) -> None:
+        caller.answer = iter((refusal(reason),))
+        caller.is_last_answer = True
+
+    def _catch_up(self) -> None:
+        """Apply what the kernel has told so far, so that the answer knows it."""
+        for _ in range(DRAINS_MAX):
+            if not self._engine.pump(0):
+                return
+
+    # --- answers ----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        """Give the callers their slice of time, a chunk each in turn."""
+        until_s = monotonic_s() + SLICE_S
+        while self._busy:
+            caller = self._busy.popleft()
+            try:
+                if self._advance(caller):
+                    self._busy.append(caller)
+            except OSError:  # it has hung up
+                self._hang_up(caller)
+            if monotonic_s() > until_s:
+                return
+
+    def _advance(self, caller: Caller) -> bool:
+        """Do the next piece of work for a caller; true where more can be done at once."""
+        if caller.is_answered and not self._begin(caller):
+            return False  # half a request: the rest may come
+        if not caller.unsent:
+            self._compute(caller)
+        if not self._send(caller):
+            self._poll.modify(caller.socket, select.EPOLLOUT)
+            return False
+        if not caller.is_answered:
+            return True
+        if caller.is_last_answer:
+            self._hang_up(caller)
+            return False
+        self._answered += 1
+        caller.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
+        return bool(caller.request)
+
+    def _compute(self, caller: Caller) -> None:
+        """Write the next frames of the answer down."""
+        assert caller.answer is not None
+        frames = bytearray()
+        until_s = monotonic_s() + SLICE_S
+        with self._engine.table.lock:
+            try:
+                for data in caller.answer:
+                    frames += data
+                    if len(frames) >= _CHUNK or monotonic_s() > until_s:
+                        break
+                else:
+                    caller.answer = None
+            except MalformedFrameError as error:
+                self._malformed += 1
+                caller.answer, caller.is_last_answer = None, True
+                frames += refusal(f"no request: {error}")
+        caller.unsent = memoryview(bytes(frames))
+
+    def _send(self, caller: Caller) -> bool:
+        """Send what is there; false where the caller does not take all of it."""
+        try:
+            sent = caller.socket.send(caller.unsent)
+        except BlockingIOError:
+            return False
+        caller.unsent = caller.unsent[sent:]
+        caller.deadline_s = monotonic_s() + ANSWER_TIMEOUT_S
+        return not caller.unsent

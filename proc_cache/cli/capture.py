@@ -46,6 +46,7 @@ class Capture:
         self.engine = Engine(options.retention)
         self.journal: Journal | None = None
         self.priority: Priority | None = None
+        self._has_more_to_record = False
         self.server: Server
 
     def __enter__(self) -> Self:
@@ -95,11 +96,11 @@ class Capture:
         assert self.priority is not None
         self.priority.adjust()
         if self.journal is not None:
-            self.journal.flush()
+            self._has_more_to_record = self.journal.flush()
 
     def turn(self, timeout_s: float) -> None:
         """Apply what the kernel has sent, and answer who asks; wait at most so long for either."""
-        self.server.turn(timeout_s)
+        self.server.turn(0.0 if self._has_more_to_record else timeout_s)
 
     def tell_losses(self) -> None:
         """Say what was missed, if anything was."""

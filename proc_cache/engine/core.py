@@ -202,12 +202,11 @@ class Engine:
 
     def _freeze_stats(self) -> Stats:
         table, users, view = self.table, self._user_cache, self.view
-        alive = sum(1 for node in table.newest.values() if not node.exit_ns)
         capacity = table.params.capacity
         caches = (
             CacheStats(
                 "processes",
-                alive + table.dead,
+                table.alive + table.dead,
                 capacity,
                 view.hits,
                 view.misses,
@@ -238,7 +237,7 @@ class Engine:
             lost_is_exact=self.ledger.is_exact,
             overruns=self.ledger.overruns,
             scans=self._scans,
-            alive=alive,
+            alive=table.alive,
             dead=table.dead,
             oldest_exit_ns=oldest.exit_ns if oldest is not None else 0,
             receive_buffer_bytes=self._connector.receive_buffer_bytes if self._connector else 0,

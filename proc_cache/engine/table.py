@@ -63,6 +63,7 @@ class ProcessTable:
         self.newest: dict[int, Node] = {}
         self.expired = 0  # removed for age
         self.evicted = 0  # removed for room
+        self.alive = 0  # processes that have not
         self.dead = 0  # retained processes that have exited
         self.recorder: Recorder | None = None
         self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
@@ -107,6 +108,7 @@ class ProcessTable:
         pid, parent = node.pid, node.parent
         node.previous = self.newest.get(pid)
         self.newest[pid] = node
+        self.alive += 1
         if parent is not None:
             parent.children += 1
         if self.recorder is not None:
@@ -133,6 +135,7 @@ class ProcessTable:
         node.exit_ns = exit_ns
         node.exit_status = status
         self._queue.append(node)
+        self.alive -= 1
         self.dead += 1
         if self.recorder is not None:
             self.recorder.mark(node)
@@ -143,6 +146,7 @@ class ProcessTable:
         """Take back an end that was none (its thread went on, or the exit was another owner's)."""
         node.exit_ns = 0
         node.exit_status = None
+        self.alive += 1
         self.dead -= 1
         if self.recorder is not None:
             self.recorder.mark(node)
@@ -193,6 +197,8 @@ class ProcessTable:
         """Take a node out, and the held ancestors that only it kept; returns how many went."""
         if node.exit_ns:
             self.dead -= 1
+        else:
+            self.alive -= 1
         newest = self.newest
         if node.pid <= PID_MAX_LIMIT:
             self._forgotten[node.pid] = 1

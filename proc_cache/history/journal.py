@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import marshal
 import os
+import signal
 import socket
+from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from ..kernel import clocks
 from ..record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..engine.losses import LossLedger
     from ..engine.view import View
@@ -28,6 +30,7 @@ MARKS_MAX = 1 << 18
 LENGTH = Struct(">I")
 _SEND_BUFFER_BYTES = 8 << 20
 _UNSENT_MAX = 64 << 20
+_LAST_SLICE = 512
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
 
@@ -89,11 +92,16 @@ class Journal:
 
     def keep(self, nodes: list[Node]) -> None:
         """Write down at once what was marked, before links between these are cut."""
-        marked = [node for node in nodes if self._marks.pop(node, None) is not None]
+        marked = [node for node in nodes if node in self._marks]
+        if not marked or self._is_over:
+            return
         if len(self._unsent) > _UNSENT_MAX:
             self._missed += len(marked)
-        elif marked and not self._is_over:
+            return
+        with _signals_later():
             self._queue([self._row(node) for node in marked])
+            for node in marked:
+                del self._marks[node]
 
     def stats(self) -> RecordingStats:
         """Freeze the counters."""
@@ -107,38 +115,46 @@ class Journal:
         for node in nodes:
             self.mark(node)
 
-    def flush(self) -> None:
-        """Hand over a slice of what has settled, and hear what the writer says. Does not wait."""
+    def flush(self) -> bool:
+        """Hand over a slice of what has settled, and hear the writer; true where more could go at once."""
         self._now_ns = clocks.boottime_ns()
         if self._is_over:
             self._marks.clear()
             self._execs.clear()
-            return
+            return False
         if self._unsent and not self._push():
             self._drop_beyond_bounds()
-            return
+            return False
+        due = self._settled()
+        if due or self._now_ns - self._told_until_ns > SETTLE_NS:
+            with _signals_later():
+                self._queue([self._row(node) for node in due])
+                for node in due:
+                    del self._marks[node]
+            self._hear()
+        return len(due) == SLICE
+
+    def _settled(self) -> list[Node]:
+        """Give the next of those that have not changed for a moment: they were marked first."""
         due_ns = self._now_ns - SETTLE_NS
         due: list[Node] = []
         for node, marked_ns in self._marks.items():
             if marked_ns > due_ns or len(due) == SLICE:
                 break
             due.append(node)
-        for node in due:
-            del self._marks[node]
-        if due or self._now_ns - self._told_until_ns > SETTLE_NS:
-            self._queue([self._row(node) for node in due])
-            self._hear()
+        return due
 
     def finish(self) -> None:
         """Hand over all that is left, and let the writer end; waits for it, at most some seconds."""
         self._socket.settimeout(10.0)
         try:
-            while self._marks and not self._is_over:
-                nodes = list(self._marks)[:512]
-                for node in nodes:
-                    del self._marks[node]
-                self._queue([self._row(node) for node in nodes])
-            self._push()
+            with _signals_later():
+                self._push()
+                while self._marks and not self._is_over:
+                    nodes = list(self._marks)[:_LAST_SLICE]
+                    self._queue([self._row(node) for node in nodes])
+                    for node in nodes:
+                        del self._marks[node]
             self._socket.shutdown(socket.SHUT_WR)
             while data := self._socket.recv(1 << 16):
                 self._heard += data
@@ -259,6 +275,16 @@ class Journal:
             self._unsent = memoryview(b"")
             self._errors += 1
             self._tell(f"{why}; capture goes on without it")
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let no signal's exception come between a message and what is remembered of it."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _bytes(text: str | None) -> bytes:

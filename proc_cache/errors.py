@@ -51,6 +51,10 @@ class EngineUnavailableError(ProcCacheError):
     """No engine answers at the socket; each subclass is one reason."""
 
 
+class EngineHungUpError(EngineUnavailableError):
+    """The connection to the engine has ended before the answer."""
+
+
 class EngineRefusedError(EngineUnavailableError):
     """The engine at the socket does not serve this user, this namespace or this version."""
 

@@ -114,7 +114,7 @@ class Engine:
             if connector.wait(timeout_s):
                 received = self._receive_batch(connector)
         with self.table.lock:
-            self.table.expire()
+            self.table.expire(BATCH)
         # A loss is repaired once the queue has been emptied: the scan itself takes time to read.
         if self._needs_scan and received < BATCH:
             self._needs_scan = False

@@ -165,14 +165,15 @@ class ProcessTable:
                 node.children -= 1
         self._evict(node)
 
-    def expire(self) -> int:
-        """Remove what has been dead for longer than the ttl; returns how many."""
+    def expire(self, step: int | None = None) -> int:
+        """Remove what has been dead for longer than the ttl, `step` of them at most; returns how many went."""
         if not self._queue:
             return 0
         oldest_ns = self.timer() - self._ttl_ns
-        removed = 0
-        while self._queue and self._queue[0].exit_ns < oldest_ns:
+        removed = looked_at = 0
+        while self._queue and self._queue[0].exit_ns < oldest_ns and looked_at != step:
             removed += self._release_oldest()
+            looked_at += 1
         self.expired += removed
         return removed
 

@@ -232,7 +232,9 @@ class ProcessTree:
         present = {node for node, _ in seen}
         ended = [node for node, is_zombie in seen if is_zombie]
         if is_whole:
-            ended += [node for node in self.table.nodes() if node.start_ns < began_ns and node not in present]
+            # Only the newest owner of a pid can live.
+            newest = self.table.newest.values()
+            ended += [node for node in newest if node.start_ns < began_ns and node not in present]
         for node in ended:
             if not node.exit_ns:
                 self._forget_threads(node.pid)

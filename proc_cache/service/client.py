@@ -8,7 +8,7 @@ import os
 from errno import EAGAIN, EINPROGRESS
 from struct import Struct
 
-from ..errors import EngineRefusedError, EngineUnavailableError
+from ..errors import EngineHungUpError, EngineRefusedError, EngineUnavailableError
 from ..query import Verdict
 from . import protocol
 from .address import asked_paths, is_too_long
@@ -34,6 +34,7 @@ class EngineClient:
     def __init__(self, sock: _socket.socket, path: str) -> None:
         self._socket = sock
         self._received = bytearray()
+        self._is_used = False
         self.path = path
 
     @classmethod
@@ -74,11 +75,28 @@ class EngineClient:
         request = protocol.write_request(os.getpid(), kind, *arguments)
         if len(request) > protocol.REQUEST_MAX:
             raise EngineRefusedError("the question is longer than an engine takes")
+        if self._is_used:
+            try:
+                return self._exchange(request)
+            except EngineHungUpError:  # it does so with who asks nothing for a while
+                self._call_again()
+        self._is_used = True
+        return self._exchange(request)
+
+    def _exchange(self, request: bytes) -> tuple[tuple[Any, ...], Iterator[Process]]:
         try:
             self._socket.sendall(request)
         except OSError as error:
-            raise EngineUnavailableError(f"the engine at {self.path} hung up") from error
+            raise EngineHungUpError(f"the engine at {self.path} hung up") from error
         return protocol.read_answer(self._receive_frame)
+
+    def _call_again(self) -> None:
+        self._socket.close()
+        self._received.clear()
+        sock = _connect(self.path)
+        if sock is None:
+            raise EngineUnavailableError(f"the engine at {self.path} has ended")
+        self._socket = sock
 
     def _receive_frame(self) -> bytes:
         (length,) = protocol.LENGTH.unpack(self._take(protocol.LENGTH.size))
@@ -94,9 +112,9 @@ class EngineClient:
             except TimeoutError as error:
                 raise EngineUnavailableError(f"the engine at {self.path} did not answer in time") from error
             except OSError as error:
-                raise EngineUnavailableError(f"the engine at {self.path} hung up") from error
+                raise EngineHungUpError(f"the engine at {self.path} hung up") from error
             if not chunk:
-                raise EngineUnavailableError(f"the engine at {self.path} hung up")
+                raise EngineHungUpError(f"the engine at {self.path} hung up")
             received += chunk
         taken = bytes(received[:size])
         del received[:size]

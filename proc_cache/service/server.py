@@ -57,6 +57,7 @@ class Caller:
         self.answer: Iterator[bytes] | None = None
         self.unsent = memoryview(b"")
         self.is_last_answer = False
+        self.was_answered = False
         self.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
 
     @property
@@ -172,7 +173,8 @@ class Server:
             return
         self._next_look_s = now_s + _LOOK_S
         for caller in [caller for caller in self._callers.values() if caller.deadline_s < now_s]:
-            self._late += 1
+            is_idle = caller.was_answered and caller.is_answered and not caller.request
+            self._late += not is_idle  # who has asked, and asks no more, is not late
             self._hang_up(caller)
         if len(self._callers) < CALLERS_MAX:
             self._accept_again()
@@ -261,6 +263,7 @@ class Server:
             self._hang_up(caller)
             return False
         self._answered += 1
+        caller.was_answered = True
         caller.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
         return bool(caller.request)
 

@@ -27,8 +27,18 @@ class RecordType(type):
         cls._fields = inherited + own  # type: ignore[attr-defined]
         cls._defaults = {**getattr(bases[0], "_defaults", {}), **defaults} if bases else {}  # type: ignore[attr-defined]
         if bases:
-            cls.__init__ = _make_init(cls._fields, cls._defaults)  # type: ignore[misc, attr-defined]
+            cls.__init__ = _init_on_first_use(cls)  # type: ignore[misc]
         return cls
+
+
+def _init_on_first_use(cls: Any) -> Any:  # noqa: ANN401
+    """Give an `__init__` that compiles the real one when it is first called: most records of a query never are."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807, ANN401
+        cls.__init__ = _make_init(cls._fields, cls._defaults)
+        cls.__init__(self, *args, **kwargs)
+
+    return __init__
 
 
 def _make_init(fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from ..errors import HistoryError
-from . import exit_status
+from . import exit_status, plain
 from .signals import TerminatedError, unwind_on_sigterm
 from .terminal import abandon_stdout, tell
 
@@ -52,6 +51,13 @@ def _open_closed_streams() -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    action = plain.read(arguments)
+    return action() if action is not None else _dispatch_by_typer(arguments)
+
+
+def _dispatch_by_typer(arguments: list[str]) -> int:
+    import contextlib
+
     from typer import Abort, BadParameter, Exit
 
     from .app import app

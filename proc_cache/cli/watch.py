@@ -18,7 +18,8 @@ from ..render.events import EVENT_NAMES, event_line, event_object
 from ..selection import Chooser
 from . import exit_status
 from .capture import Capture, CaptureOptions
-from .signals import SignalForwarding, TerminatedError
+from .forwarding import SignalForwarding
+from .signals import TerminatedError
 from .terminal import abandon_stdout, flush, is_terminal, tell, write
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from .identity import can_be_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..kernel.procfs import ProcReader
     from ..kernel.users import UserNames
@@ -188,7 +188,7 @@ class View:
             for owner in self.table.owners(pid)
             if owner is not node and (moment is None or _had_pid(owner, moment))
         ]
-        return mention_others(pid, others, boot_wall_ns()) if others else ()
+        return mention_others(pid, [(owner, boot_wall_ns()) for owner in others])
 
     def explain_miss(self, pid: int, moment: Moment | None) -> Miss:
         """Say why nobody was found: the first of these that can be the cause."""
@@ -233,11 +233,13 @@ def _had_pid(node: Node, moment: Moment) -> bool:
     return not node.exit_ns or node.exit_ns >= moment.from_ns - booted_ns
 
 
-def mention_others(pid: int, others: list[Node], booted_ns: int) -> tuple[str, ...]:
-    """Name the other owners of a pid, each as it can be asked for."""
+def mention_others(pid: int, others: Sequence[tuple[Node, int]]) -> tuple[str, ...]:
+    """Name the other owners of a pid, each as it can be asked for; with each, when its machine booted."""
+    if not others:
+        return ()
     named = ", ".join(
         f"{pid}@{local(owner.start_ns or owner.exit_ns, booted_ns)} ({known_name(owner)})"
-        for owner in others[:_OTHERS_NAMED]
+        for owner, booted_ns in others[:_OTHERS_NAMED]
     )
     more = f", and {len(others) - _OTHERS_NAMED} more" if len(others) > _OTHERS_NAMED else ""
     return (f"{pid} had other owners too; this is the newest. Ask for: {named}{more}",)

@@ -194,8 +194,8 @@ class HistoryView:
     def mentions(self, pid: int, node: Node, moment: Moment | None) -> tuple[str, ...]:
         """Name the other owners of the pid."""
         assert isinstance(node, RecordedNode)
-        others: list[Node] = [owner for owner in self._owners(pid, moment) if owner is not node]
-        return mention_others(pid, others, node.booted_ns) if others else ()
+        others = [(owner, owner.booted_ns) for owner in self._owners(pid, moment) if owner is not node]
+        return mention_others(pid, others)
 
     def explain_miss(self, pid: int, moment: Moment | None) -> Miss:
         """Say why nobody was found: the first of these that can be the cause."""
@@ -224,14 +224,11 @@ class HistoryView:
         return int(lost)
 
 
-def birth_name(node: Node) -> str:
-    """Give the name that a process was born with."""
-    return node.former[0] if node.former else node.cmd
-
-
-def birth_source(node: Node) -> str:
-    """Tell where the name at birth comes from."""
-    return Source.INHERITED if node.former or node.source == Source.EXEC else node.source
+def birth_name(node: Node) -> tuple[str | None, str]:
+    """Give the name that a process was born with, and its source; None where nothing tells it."""
+    if node.former:
+        return node.former[0], Source.INHERITED
+    return (node.cmd, node.source) if node.source == Source.INHERITED else (None, Source.FORK)
 
 
 def _text(data: bytes | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..events import Exec, Exit, Fork
 from ..process import Process, split_cmdline
 from ..record import Record
-from .reader import birth_name, birth_source
+from .reader import birth_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,8 @@ def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> H
     facts: dict[str, Any]
     if kind == _FORK:
         event = Fork(0, 0, time_ns, node.ppid or 0, node.ppid or 0, pid, pid)
-        facts = {"cmd": birth_name(node), "source": birth_source(node), "cmdline": None, "user": node.birth_user}
+        cmd, source = birth_name(node)
+        facts = {"cmd": cmd, "source": source, "cmdline": None, "user": node.birth_user}
         former = 0
     else:
         event = Exec(0, 0, time_ns, pid, pid)

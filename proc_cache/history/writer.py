@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMIT_S = 0.25
 BATCH = 4096  # processes in one transaction
 WAITING_MAX = 1 << 18  # processes kept while the file cannot be written
+MESSAGES_MAX = 1 << 16  # a message can hold execs alone, or nothing but how far it goes
 RETRY_S = 1.0
 PRUNE_S = 10.0
 PRUNE_STEP = 4096  # processes removed in one transaction
@@ -52,16 +53,15 @@ ON CONFLICT (id) DO UPDATE SET
     birth_user = coalesce(birth_user, excluded.birth_user), session = excluded.session,
     exit_ns = excluded.exit_ns, exit_status = excluded.exit_status
 """
-_REMOVE_OLD = """
-DELETE FROM process WHERE id IN (
-    SELECT id FROM process AS old WHERE exit_ns < ?
-    AND NOT EXISTS (SELECT 1 FROM process WHERE parent = old.id) ORDER BY exit_ns LIMIT ?)
-RETURNING id, exit_ns
+_OLD_LEAVES = """
+SELECT id FROM process AS old WHERE exit_ns < ?
+AND NOT EXISTS (SELECT 1 FROM process WHERE parent = old.id) ORDER BY exit_ns LIMIT ?
 """
-_REMOVE_OLDEST = """
-DELETE FROM process WHERE id IN (
-    SELECT id FROM process WHERE exit_ns IS NOT NULL ORDER BY exit_ns LIMIT ?)
-RETURNING id, exit_ns
+_OLDEST = "SELECT id FROM process WHERE exit_ns IS NOT NULL ORDER BY exit_ns LIMIT ?"
+_REMOVE = "DELETE FROM process WHERE id = ? RETURNING parent, exit_ns"
+_IS_OLD_LEAF = """
+SELECT 1 FROM process AS old WHERE id = ? AND exit_ns < ?
+AND NOT EXISTS (SELECT 1 FROM process WHERE parent = old.id)
 """
 
 
@@ -139,6 +139,8 @@ class Writer:
             if readable:
                 is_open = self._receive()
             self._commit_if_due(is_last=not is_open)
+        if self._waiting:
+            self._say(f"missed {self._missed + self._rows}")
         if self._database is not None:
             self._database.close()
 
@@ -167,10 +169,13 @@ class Writer:
             self._next_s = max(self._next_s, monotonic_s() + COMMIT_S)
         self._waiting.append(message)
         self._rows += len(message[2])
-        while self._rows > WAITING_MAX:
-            dropped = len(self._waiting.pop(0)[2])
-            self._rows -= dropped
-            self._missed += dropped
+        while self._rows > WAITING_MAX or len(self._waiting) > MESSAGES_MAX:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        dropped = len(self._waiting.pop(0)[2])
+        self._rows -= dropped
+        self._missed += dropped
 
     # --- the file ---------------------------------------------------------------------------------------
 
@@ -243,22 +248,33 @@ class Writer:
         database, bounds = self._open(), self._bounds
         has_more = False
         if bounds.keep_ns is not None:
-            has_more = self._remove(_REMOVE_OLD, (wall_ns() - bounds.keep_ns, PRUNE_STEP)) == PRUNE_STEP
+            has_more = self._remove_before(wall_ns() - bounds.keep_ns) >= PRUNE_STEP
         if bounds.max_bytes is not None and self._used_bytes(database) > bounds.max_bytes * _FULL:
-            # Leaves first, so that chains stay whole; a ladder of ancestors alone leaves no other way.
-            if not self._remove(_REMOVE_OLD, (wall_ns(), PRUNE_STEP)):
-                self._remove(_REMOVE_OLDEST, (PRUNE_STEP,))
+            # Leaves first, so that chains stay whole; ancestors of the living alone leave no other way.
+            if not self._remove_before(wall_ns()):
+                self._remove(_OLDEST, (PRUNE_STEP,), 0)
             has_more = self._used_bytes(database) > bounds.max_bytes * _EMPTIED
         self._next_prune_s = monotonic_s() + (0.0 if has_more else self._prune_interval_s())
 
     def _prune_interval_s(self) -> float:
         return PRUNE_S if self._bounds.max_bytes is None else COMMIT_S
 
-    def _remove(self, statement: str, arguments: tuple[int, ...]) -> int:
+    def _remove_before(self, end_ns: int) -> int:
+        """Remove what ended before and has no child in the file; and so on up, as far as a step goes."""
+        return self._remove(_OLD_LEAVES, (end_ns, PRUNE_STEP), end_ns)
+
+    def _remove(self, chosen: str, arguments: tuple[int, ...], end_ns: int) -> int:
         database = self._database
         assert database is not None
         database.execute("BEGIN IMMEDIATE")
-        removed = database.execute(statement, arguments).fetchall()
+        pending = [number for (number,) in database.execute(chosen, arguments)]
+        removed: list[tuple[int, int]] = []
+        while pending and len(removed) < PRUNE_STEP:
+            number = pending.pop()
+            parent, exit_ns = database.execute(_REMOVE, (number,)).fetchone()
+            removed.append((number, exit_ns))
+            if parent is not None and database.execute(_IS_OLD_LEAF, (parent, end_ns)).fetchone():
+                pending.append(parent)
         database.executemany("DELETE FROM exec WHERE process = ?", [(number,) for number, _ in removed])
         if removed:
             newest = max(exit_ns for _, exit_ns in removed)
@@ -288,12 +304,13 @@ class Recording:
         ).fetchone()
         self._began_ns = self._wall(began_ns)
         _close_other_boots(database, self._boot)
-        self._living = {
-            pid: (number, start_ns)
-            for number, pid, start_ns in database.execute(
-                "SELECT id, pid, start_ns FROM process WHERE boot = ? AND exit_ns IS NULL", (self._boot,)
-            )
-        }
+        self._living: dict[
+            int, list[tuple[int, int]]
+        ] = {}  # pid -> id and start of what an earlier one left alive
+        for number, living_pid, start_ns in database.execute(
+            "SELECT id, pid, start_ns FROM process WHERE boot = ? AND exit_ns IS NULL", (self._boot,)
+        ):
+            self._living.setdefault(living_pid, []).append((number, start_ns))
         self._id = database.execute(
             "INSERT INTO recording (boot, pid, began_ns, until_ns) VALUES (?, ?, ?, ?) RETURNING id",
             (self._boot, pid, self._began_ns, self._began_ns),
@@ -355,17 +372,18 @@ class Recording:
 
     def _recognise(self, number: int, pid: int, start_ns: int) -> None:
         """See whether a process is one that an earlier recording of this boot knew: by its start."""
-        known, known_start_ns = self._living[pid]
-        if abs(start_ns - known_start_ns) <= 2 * TICK_NS and number not in self._aliases:
-            self._aliases[number] = known
-            del self._living[pid]
+        for known in self._living[pid]:
+            if abs(start_ns - known[1]) <= 2 * TICK_NS and number not in self._aliases:
+                self._aliases[number] = known[0]
+                self._living[pid].remove(known)
+                return
 
     def _close_the_gone(self) -> None:
         """What an earlier recording of this boot left alive and this one did not find ended in between."""
         # They stay in mind: should this transaction fail, the same message comes again.
         self._database.executemany(
             "UPDATE process SET exit_ns = ? WHERE id = ?",
-            [(self._began_ns, number) for number, _ in self._living.values()],
+            [(self._began_ns, number) for owners in self._living.values() for number, _ in owners],
         )
 
     def _write_losses(self, losses: list[tuple[int, int, int]]) -> None:

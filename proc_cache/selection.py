@@ -66,8 +66,12 @@ class Chooser:
 def select(view: Listing, selection: Selection) -> Iterator[Node]:
     """Give the processes that were asked for. Raises NobodyFoundError before the first."""
     chooser = Chooser(view, selection)
-    with_dead = selection.with_dead or selection.around is not None
-    return (node for node in view.nodes(selection.moment, with_dead=with_dead) if chooser.has(node))
+    return (node for node in candidates(view, selection) if chooser.has(node))
+
+
+def candidates(view: Listing, selection: Selection) -> Iterator[Node]:
+    """Give the processes among which to choose: the living, the dead too, or who lived at a moment."""
+    return view.nodes(selection.moment, with_dead=selection.with_dead or selection.around is not None)
 
 
 def find(view: View, target: Target) -> Node:

@@ -62,9 +62,14 @@ def _status(capture: Capture) -> str:
         f"{stats.alive} processes and {stats.dead} that have ended",
         f"{service.answered} requests answered",
     ]
-    unserved = service.malformed + service.late + service.foreign
-    if unserved:
-        parts.append(f"{service.malformed} malformed, {service.late} late, {service.foreign} of other namespaces")
+    unserved = {
+        "malformed": service.malformed,
+        "late": service.late,
+        "of other namespaces": service.foreign,
+        "of other users": service.refused,
+        "failed": service.failed,
+    }
+    parts += [f"{count} {word}" for word, count in unserved.items() if count]
     if stats.lost:
         parts.append(f"{stats.lost} messages lost")
     if capture.journal is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import query
 from ..errors import MalformedFrameError, NobodyFoundError
-from ..selection import select
+from ..selection import Chooser, candidates
 from . import protocol
 from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
 
@@ -60,13 +60,17 @@ class Answers:
         yield from self._described(walked.nodes)
 
     def _snapshot(self, selection: Any) -> Iterator[bytes]:  # noqa: ANN401
+        wanted = protocol.read_selection(selection)
         try:
-            chosen = select(self._view, protocol.read_selection(selection))
+            chooser = Chooser(self._view, wanted)
         except NobodyFoundError as error:
             yield frame((NOBODY, str(error), error.may_exist))
             return
         yield frame((OK,))
-        yield from self._described(chosen, is_fresh=False)
+        for node in candidates(self._view, wanted):
+            # Nothing is a piece too: whoever sends them looks at the clock between two.
+            yield frame(pack(self._view.describe(node, is_fresh=False))) if chooser.has(node) else b""
+        yield frame(END)
 
     def _stats(self) -> Iterator[bytes]:
         figures = {
@@ -78,9 +82,9 @@ class Answers:
         yield frame((OK, tuple(figures), tuple(figures.values())))
         yield frame(END)
 
-    def _described(self, nodes: Iterable[Node], *, is_fresh: bool = True) -> Iterator[bytes]:
+    def _described(self, nodes: Iterable[Node]) -> Iterator[bytes]:
         for node in nodes:
-            yield frame(pack(self._view.describe(node, is_fresh=is_fresh)))
+            yield frame(pack(self._view.describe(node)))
         yield frame(END)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 5.0  # an engine that is silent for so long is stopped, or stuck
 _CHUNK = 1 << 16
 _PEER = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
+_TIMEVAL = Struct("@ll")  # struct timeval: seconds, microseconds
 
 
 class EngineClient:
@@ -53,8 +54,9 @@ class EngineClient:
 
     def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
         """Ask whether a process, or an ancestor of it, has a name. Raises EngineUnavailableError."""
-        (verdict, chain_head), links = self._ask(protocol.DESCENT, pid, cmd, is_strict, moment)
-        return Verdict(*verdict).of(protocol.read_chain(chain_head, links), cmd)
+        head, links = self._ask(protocol.DESCENT, pid, cmd, is_strict, moment)
+        verdict, chain_head = protocol.parts(head, 2)
+        return Verdict(*protocol.parts(verdict, 4)).of(protocol.read_chain(chain_head, links), cmd)
 
     def processes(self, selection: Selection) -> Iterator[Process]:
         """Ask for the processes of a selection. Raises EngineUnavailableError and NobodyFoundError."""
@@ -63,7 +65,8 @@ class EngineClient:
 
     def stats(self) -> dict[str, int]:
         """Ask for the engine's counters, by name."""
-        (names, figures), rest = self._ask(protocol.STATS)
+        head, rest = self._ask(protocol.STATS)
+        names, figures = protocol.parts(head, 2)
         assert not list(rest)
         return dict(zip(names, figures, strict=True))
 
@@ -126,13 +129,15 @@ def _connect(path: str) -> _socket.socket | None:
     if is_too_long(path):
         return None
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    sock.settimeout(TIMEOUT_S)
+    # Not settimeout() yet: with it connect(2) does not wait for a place in a full backlog.
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMEVAL.pack(int(TIMEOUT_S), 0))
     try:
         sock.connect(path)
+        sock.settimeout(TIMEOUT_S)
         if peer_uid(sock) in (0, os.geteuid()):
             return sock
     except OSError as error:
-        if error.errno in (EAGAIN, EINPROGRESS) or isinstance(error, TimeoutError):
+        if error.errno in (EAGAIN, EINPROGRESS):
             sock.close()
             raise EngineUnavailableError(f"the engine at {path} does not take calls") from error
     sock.close()

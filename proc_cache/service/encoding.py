@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Value = None | bool | int | str | bytes | tuple[Any, ...]
 
 DEPTH_MAX = 8
-_DIGITS_MAX = 40
+_DIGITS_MAX = 400  # of a pid that a user may ask for
 # A name holds lone surrogates where the kernel's bytes were no UTF-8; this carries them, and is reversible.
 _SURROGATES = "surrogatepass"
 

@@ -7,12 +7,12 @@ import os
 import socket
 import stat
 from contextlib import contextmanager
-from struct import Struct, iter_unpack
 from typing import TYPE_CHECKING
 
 from ..errors import EngineRunningError, EngineUnavailableError
 from ..kernel.clocks import deadline_s, left_s, pause
 from .address import VARIABLE, is_too_long, own_path
+from .peer import credentials, groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,6 @@ _BACKLOG = 256
 _OWNER_ONLY = 0o600
 _OWNER_AND_GROUP = 0o660
 _LOCK_S = 1.0
-_UCRED = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
-_SO_PEERGROUPS = 59  # asm-generic/socket.h; not in the socket module of Python 3.11
-_GROUPS_BYTES = 4 * 65536  # NGROUPS_MAX (linux/limits.h) of gid_t
 
 
 class Listener:
@@ -35,6 +32,7 @@ class Listener:
         self.socket = sock
         self.path = path
         self._group = group
+        self.refused = 0  # callers whom it is not for
         self._inode = os.stat(path).st_ino
 
     @classmethod
@@ -69,9 +67,10 @@ class Listener:
             return None
         peer.setblocking(False)
         try:
-            pid, uid, gid = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            pid, uid, gid = credentials(peer)
             if self._is_allowed(peer, uid, gid):
                 return peer, pid
+            self.refused += 1
         except OSError:
             pass  # it has hung up already
         peer.close()
@@ -84,19 +83,19 @@ class Listener:
             return False
         if gid == self._group:
             return True
-        groups = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
-        return any(number == self._group for (number,) in iter_unpack("=I", groups))
+        return self._group in groups(peer)
 
     def close(self) -> None:
         """Close, and remove the socket unless another one stands there by now. Can be repeated."""
         if self.socket.fileno() < 0:
             return
-        self.socket.close()
         try:
+            # Before it is closed: until then no other file can have its inode.
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
         except OSError:
             pass  # it is gone, or its directory is: nothing is left behind
+        self.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +141,11 @@ def _clear(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-        except TimeoutError:
+        except FileNotFoundError:  # its engine has removed it just now
+            return
+        except (TimeoutError, BlockingIOError):  # a full backlog
             raise EngineRunningError(f"another engine listens at {path} already, and is stuck") from None
-        pid = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+        pid, _, _ = credentials(probe)
     raise EngineRunningError(f"another engine answers at {path} already: process {pid}")
 
 
@@ -157,11 +158,15 @@ def _bind(path: str, group: int | None) -> socket.socket:
             sock.bind(path)
         finally:
             os.umask(umask)
-        if group is not None:
-            os.chown(path, -1, group)
-            os.chmod(path, _OWNER_AND_GROUP)
-        sock.setblocking(False)
-        sock.listen(_BACKLOG)
+        try:
+            if group is not None:
+                os.chown(path, -1, group)
+                os.chmod(path, _OWNER_AND_GROUP)
+            sock.setblocking(False)
+            sock.listen(_BACKLOG)
+        except BaseException:
+            os.unlink(path)
+            raise
     except BaseException:
         sock.close()
         raise

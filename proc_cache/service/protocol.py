@@ -106,6 +106,10 @@ def read_text(value: Value) -> str:
     """Read a text of a request. Raises MalformedFrameError."""
     if not isinstance(value, str):
         raise MalformedFrameError("no text")
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise MalformedFrameError("a text that stands for no bytes") from error
     return value
 
 
@@ -114,6 +118,9 @@ def read_selection(value: Value) -> Selection:
     optional_text, optional_tuple = (str, type(None)), (tuple, type(None))
     kinds = (optional_text, optional_text, optional_tuple, bool, optional_tuple, optional_tuple, int)
     cmd, user, under, with_dead, moment, around, within_ns = _fields(value, kinds)
+    for text in (cmd, user):
+        if text is not None:
+            read_text(text)
     return Selection(
         cmd, user, _read_target(under), with_dead, read_moment(moment), _read_target(around), within_ns
     )
@@ -154,7 +161,7 @@ def chain_head(chain: Chain) -> tuple[Any, ...]:
 
 def read_chain(head: tuple[Any, ...], links: Iterable[Process]) -> Chain:
     """Put a chain together again."""
-    pid, complete, reason, lost_events, missing_pid, may_exist, notes = head
+    pid, complete, reason, lost_events, missing_pid, may_exist, notes = parts(head, 7)
     return Chain(pid, complete, reason, lost_events, tuple(links), missing_pid, may_exist, notes)
 
 
@@ -175,9 +182,14 @@ def read_answer(receive: Callable[[], bytes]) -> tuple[tuple[Any, ...], Iterator
 
 def _read_processes(receive: Callable[[], bytes]) -> Iterator[Process]:
     while (value := _read_frame(receive)) != END:
-        if len(value) != len(Process._fields):
-            raise EngineUnavailableError("the engine's answer has another shape; restart it with this version")
-        yield Process(*value)
+        yield Process(*parts(value, len(Process._fields)))
+
+
+def parts(value: Value, count: int) -> tuple[Any, ...]:
+    """Give a tuple of an answer that has so many items. Raises EngineUnavailableError."""
+    if not isinstance(value, tuple) or len(value) != count:
+        raise EngineUnavailableError("the engine's answer has another shape; restart it with this version")
+    return value
 
 
 def _read_frame(receive: Callable[[], bytes]) -> tuple[Any, ...]:

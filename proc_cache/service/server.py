@@ -31,6 +31,7 @@ CALLERS_MAX = 256  # at once; more wait in the backlog
 REQUEST_TIMEOUT_S = 5.0  # from a call, or an answer, to the whole of the next request
 ANSWER_TIMEOUT_S = 30.0  # without taking a byte of the answer
 SLICE_S = 0.002  # of answering between two looks at the kernel's queue
+_ACCEPTED_AT_ONCE = 32
 DRAINS_MAX = 64  # looks at the kernel's queue before an answer: bounded, for a storm may never end
 _CHUNK = 1 << 16
 _LOOK_S = 1.0  # between two looks for callers that are late
@@ -45,6 +46,8 @@ class ServiceStats(Record):
     malformed: int  # what was no request
     late: int  # hung up on: no request, or no taking of the answer, in time
     foreign: int  # requests from another PID namespace
+    refused: int  # callers whom the socket is not for
+    failed: int  # requests whose answer ended in a fault of ours
 
 
 class Caller:
@@ -93,7 +96,7 @@ class Server:
         self._poll.register(engine.fileno(), select.EPOLLIN)
         self._is_accepting = False
         self._next_look_s = 0.0
-        self._calls = self._answered = self._malformed = self._late = self._foreign = 0
+        self._calls = self._answered = self._malformed = self._late = self._foreign = self._failed = 0
         self._accept_again()
 
     def turn(self, timeout_s: float) -> None:
@@ -110,13 +113,22 @@ class Server:
             if caller is not None:
                 self._hear(caller, events)
             elif self.listener is not None and descriptor == self.listener.socket.fileno():
-                self._accept(self.listener)
+                for _ in range(_ACCEPTED_AT_ONCE):
+                    if not self._accept(self.listener):
+                        break
         self._look_for_the_late()
 
     def stats(self) -> ServiceStats:
         """Freeze the counters."""
         return ServiceStats(
-            len(self._callers), self._calls, self._answered, self._malformed, self._late, self._foreign
+            callers=len(self._callers),
+            calls=self._calls,
+            answered=self._answered,
+            malformed=self._malformed,
+            late=self._late,
+            foreign=self._foreign,
+            refused=self.listener.refused if self.listener is not None else 0,
+            failed=self._failed,
         )
 
     def close(self) -> None:
@@ -137,20 +149,22 @@ class Server:
 
     # --- calls ------------------------------------------------------------------------------------------
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: Listener) -> bool:
+        """Take a call; false where there is none, or no more can be taken now."""
         try:
             accepted = listener.accept()
-        except OSError:  # no descriptor is left: until the next look for the late
+        except OSError:  # no descriptor is left: until somebody hangs up, or the next look for the late
             self._stop_accepting(listener)
-            return
+            return False
         if accepted is None:
-            return
+            return False
         self._calls += 1
         sock, pid = accepted
         self._callers[sock.fileno()] = Caller(sock, pid)
         self._poll.register(sock, select.EPOLLIN)
         if len(self._callers) >= CALLERS_MAX:
             self._stop_accepting(listener)
+        return self._is_accepting
 
     def _stop_accepting(self, listener: Listener) -> None:
         self._poll.unregister(listener.socket)
@@ -166,6 +180,7 @@ class Server:
         if caller in self._busy:
             self._busy.remove(caller)
         caller.socket.close()
+        self._accept_again()
 
     def _look_for_the_late(self) -> None:
         now_s = monotonic_s()
@@ -284,6 +299,10 @@ class Server:
                 self._malformed += 1
                 caller.answer, caller.is_last_answer = None, True
                 frames += refusal(f"no request: {error}")
+            except Exception as error:  # noqa: BLE001  # no question ends the capture
+                self._failed += 1
+                caller.answer, caller.is_last_answer = None, True
+                frames += refusal(f"the engine has a bug: {type(error).__name__}: {error}")
         caller.unsent = memoryview(bytes(frames))
 
     def _send(self, caller: Caller) -> bool:

@@ -213,7 +213,7 @@ def frames(data: Iterator[bytes]) -> Callable[[], bytes]:
     """Give frames one by one without their length, as a client receives them."""
 
     def receive() -> bytes:
-        framed = next(data)
+        framed = next(piece for piece in data if piece)  # an answer may have nothing to send yet
         (length,) = protocol.LENGTH.unpack_from(framed)
         assert length == len(framed) - protocol.LENGTH.size, "the length of a frame is wrong"
         return framed[protocol.LENGTH.size :]

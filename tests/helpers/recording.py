@@ -6,7 +6,7 @@ import marshal
 import os
 import socket
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -42,7 +42,9 @@ OTHER_BOOT_ID = "00000000-0000-0000-0000-00000000000b"
 # --- what the journal sends -------------------------------------------------------------------------------
 
 
-def begin(*, boot_id: str = BOOT_ID, booted_ns: int = BOOTED_NS, began_ns: int = BEGAN_NS, pid: int = 4000) -> Message:
+def begin(
+    *, boot_id: str = BOOT_ID, booted_ns: int = BOOTED_NS, began_ns: int = BEGAN_NS, pid: int = 4000
+) -> Message:
     """The first message of a recording."""
     return ("begin", boot_id, booted_ns, began_ns, pid)
 
@@ -50,7 +52,7 @@ def begin(*, boot_id: str = BOOT_ID, booted_ns: int = BOOTED_NS, began_ns: int =
 def row(
     number: int,
     pid: int,
-    start_s: float,
+    start_s: float,  # since boot
     *,
     ppid: int | None = 1,
     ppid_source: str = Source.FORK,
@@ -67,11 +69,11 @@ def row(
     exit_s: float | None = None,
     status: int | None = None,
 ) -> tuple[Any, ...]:
-    """One process as `Journal` writes it down; times in seconds since boot, `parent` a number."""
+    """One process as `Journal` writes it down; `parent` is the number of another row."""
     return (
         number,
         pid,
-        int(start_s * SECOND_NS),
+        round(start_s * SECOND_NS),
         ppid,
         ppid_source,
         parent,
@@ -84,13 +86,13 @@ def row(
         user,
         birth_user,
         session,
-        None if exit_s is None else int(exit_s * SECOND_NS),
+        None if exit_s is None else round(exit_s * SECOND_NS),
         0 if exit_s is not None and status is None else status,
     )
 
 
 def exec_row(number: int, time_s: float, cmd: bytes, *, user: bytes = b"root") -> tuple[Any, ...]:
-    return (number, int(time_s * SECOND_NS), cmd, Source.EXEC, cmd + b"\0", user)
+    return (number, round(time_s * SECOND_NS), cmd, Source.EXEC, cmd + b"\0", user)
 
 
 def rows(
@@ -128,7 +130,7 @@ class Writing:
     def _run(self) -> None:
         try:
             self.writer.run()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # raised where it is joined
             self._error = error
         finally:
             self._theirs.close()
@@ -175,10 +177,8 @@ class Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with suppress(OSError):  # it was hung up, or closed by the journal
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it was hung up, or closed by the journal
         try:
             self.join()
         finally:
@@ -220,7 +220,8 @@ class RecordedStory:
         self.story = story
         self.path = path
         self.told: list[str] = []
-        self._clock = patch.object(clocks, "boottime_ns", lambda: story.now_ns)
+        self._later_ns = 0  # nothing happens in this time, but that the last things settle
+        self._clock = patch.object(clocks, "boottime_ns", lambda: story.now_ns + self._later_ns)
         self._boot = patch("proc_cache.history.journal._boot_id", lambda: boot_id)
         self.journal: Journal
 
@@ -241,7 +242,9 @@ class RecordedStory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.journal.flush()
+            for _ in range(2):
+                self._later_ns += SECOND_NS
+                self.journal.flush()
             self.story.table.recorder = None
             self.journal.finish()
             self.writing.join()

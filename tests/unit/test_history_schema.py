@@ -194,9 +194,7 @@ class TestPaths:
             "./a/../history",
         ],
     )
-    def test_a_relative_name_is_a_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-    ) -> None:
+    def test_a_relative_name_is_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "a").mkdir()
         record(name, begin(), rows(row(1, 10, 150)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -331,14 +332,9 @@ class TestAnswers:
         for kind, arguments in ((CHAIN, (10, moment)), (DESCENT, (10, "sh", False, moment))):
             answered(answers, Request(VERSION, 7, kind, arguments))
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: a name with a surrogate that no byte stands for raises UnicodeEncodeError"
-    )
     @pytest.mark.parametrize("name", ["\ud800", "x\udc7f", "\udfff" * 20], ids=ascii)
     def test_a_name_that_no_process_can_have(self, answers: Answers, name: str) -> None:
         """No command line gives it; whoever writes to the socket does."""
         for asked in (request(DESCENT, 10, name, False, None), request(SNAPSHOT, Selection(cmd=name))):
-            try:
-                answered(answers, asked)
-            except MalformedFrameError:
-                continue
+            with suppress(MalformedFrameError):
+                list(answers.to(asked))

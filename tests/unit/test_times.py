@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from proc_cache.kernel import clocks
 from proc_cache.times import Moment, clock, duration, local, parse_moment, parse_span, rfc3339
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class TestMoment:
             ("12:03:07.25", "2026-11-22T12:03:07.250", SECOND_NS // 100),
             ("12:03:07,250", "2026-11-22T12:03:07.250", SECOND_NS // 1000),
             ("12:03:07.250001", "2026-11-22T12:03:07.250001", 1000),
+            ("12:03:07.2500019", "2026-11-22T12:03:07.250001", 1000),  # no finer than a microsecond
             ("12", "2026-11-22T12:00", HOUR_NS),
             ("2026-11-20", "2026-11-20T00:00", DAY_NS),
             ("2026-11-20T12", "2026-11-20T12:00", HOUR_NS),
@@ -87,6 +89,19 @@ class TestMoment:
     def test_is_as_wide_as_it_was_written(self, text: str, begins: str, width_ns: int) -> None:
         moment = parse_moment(text, NOW_NS)
         assert (moment.from_ns, moment.until_ns) == (at(begins), at(begins) + width_ns - 1)
+
+    @pytest.mark.xfail(
+        strict=True,
+        reason="BUG: what fromisoformat takes besides is read, and its width is not: an hour, or a day",
+    )
+    @pytest.mark.parametrize("text", ["2026-11-20T120307", "2026-11-20-12:03:07", "2026-11-20+12:03:07"])
+    def test_other_forms_are_refused_or_as_wide_as_they_were_written(self, text: str) -> None:
+        try:
+            moment = parse_moment(text, NOW_NS)
+        except ValueError:
+            return
+        begins = at("2026-11-20T12:03:07")
+        assert (moment.from_ns, moment.until_ns) == (begins, begins + SECOND_NS - 1)
 
     @pytest.mark.parametrize(
         ("text", "ago_ns"),
@@ -134,7 +149,6 @@ class TestMoment:
             (LOS_ANGELES, "2026-11-23T02:00:00Z", "17:30", "2026-11-23T01:30Z"),
             # A zone that is told counts, wherever this is.
             (TOKYO, "2026-11-22T20:00:00Z", "19:00Z", "2026-11-22T19:00Z"),
-            (TOKYO, "2026-11-22T20:00:00Z", "21:00Z", "2026-11-21T21:00Z"),
             (TOKYO, "2026-11-22T20:00:00Z", "2026-11-22T19:00Z", "2026-11-22T19:00Z"),
             # Across the change of the clocks, yesterday is at the same time of day.
             (BERLIN, "2026-03-29T06:00:00Z", "09:00", "2026-03-28T08:00Z"),
@@ -148,11 +162,18 @@ class TestMoment:
             assert parse_moment(text, at(now)).from_ns == at(begins)
 
     @pytest.mark.xfail(
-        strict=True, reason="BUG: a time with a zone but no date is put on the local date, up to two days back"
+        strict=True, reason="BUG: a time with a zone but no date is put on the local date: a day too late or early"
     )
-    def test_the_last_such_time_of_another_zone_is_less_than_a_day_back(self) -> None:
-        with zone(LOS_ANGELES):  # 18:00 on the 22nd there, 02:00 on the 23rd in UTC
-            assert parse_moment("01:00Z", at("2026-11-23T02:00:00Z")).from_ns == at("2026-11-23T01:00Z")
+    @pytest.mark.parametrize(
+        ("tz", "now", "text", "begins"),
+        [
+            (LOS_ANGELES, "2026-11-23T02:00:00Z", "01:00Z", "2026-11-23T01:00Z"),  # still the 22nd there
+            (TOKYO, "2026-11-22T20:00:00Z", "21:00Z", "2026-11-21T21:00Z"),  # the 23rd already
+        ],
+    )
+    def test_the_last_such_time_of_another_zone(self, tz: str, now: str, text: str, begins: str) -> None:
+        with zone(tz):
+            assert parse_moment(text, at(now)).from_ns == at(begins)
 
     def test_a_time_that_a_change_of_the_clocks_left_out_is_some_time_of_that_day(self) -> None:
         with zone(BERLIN):
@@ -277,10 +298,8 @@ class TestWrittenTimes:
         strict=True,
         reason="BUG: in the hour that comes twice local() names no offset, and is read as the first of the two",
     )
-    @pytest.mark.parametrize("utc", ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"])
-    def test_both_times_of_an_hour_that_comes_twice_are_read_back(self, utc: str) -> None:
-        # One parametrization alone passes: this asks for both, whichever is asked first.
-        for wall_ns in (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"), at(utc)):
+    def test_both_times_of_an_hour_that_comes_twice_are_read_back(self) -> None:
+        for wall_ns in (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z")):
             with zone(BERLIN):
                 moment = parse_moment(local(0, wall_ns), at("2026-11-22T12:00Z"))
             assert moment.from_ns <= wall_ns <= moment.until_ns
@@ -322,8 +341,30 @@ class TestSpan:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "s", "ms", ".", ".s", "-5s", "+5s", "5 s", "5S", "5w", "5us", "1e3", "1.2.3s", "0x10", "inf", "nan", "1_0"]
-        + ["\u0665s", "5\u00b2", "5s\n", "\x00", "\udcff"],
+        [
+            "",
+            "s",
+            "ms",
+            ".",
+            ".s",
+            "-5s",
+            "+5s",
+            "5 s",
+            "5S",
+            "5w",
+            "5us",
+            "1e3",
+            "1.2.3s",
+            "0x10",
+            "inf",
+            "nan",
+            "1_0",
+            "\u0665s",  # a decimal digit, and not ASCII
+            "5\u00b2",
+            "5s\n",
+            "\x00",
+            "\udcff",
+        ],
     )
     def test_nonsense_is_told_with_what_can_be_given(self, text: str) -> None:
         with pytest.raises(ValueError, match="is no span of time; give 90s, 250ms, 15m, 2h or 7d"):
@@ -362,3 +403,23 @@ class TestSpan:
 )
 def test_a_span_is_said_as_a_person_says_it(span_ns: int, text: str) -> None:
     assert duration(span_ns) == text
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: preempted between the two clocks, the time of the boot moves by as long as that took, and back",
+)
+def test_the_time_of_the_boot_stands_still_though_its_reader_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 5 * SECOND_NS
+    held_up = iter([0, 0, 0, 0, 0, 7_000_000, *([0] * 50)])
+
+    def read(clock_id: int) -> int:
+        """Each look takes a microsecond; before the sixth another process has the CPU for 7 ms."""
+        nonlocal now_ns
+        now_ns += 1000 + next(held_up)
+        return now_ns + (NOW_NS if clock_id == time.CLOCK_REALTIME else 0)
+
+    monkeypatch.setattr(time, "clock_gettime_ns", read)
+    offset = clocks._Offset(time.CLOCK_REALTIME, time.CLOCK_BOOTTIME)
+    told = [offset.ns() for _ in range(6)]
+    assert max(told) - min(told) < 1_000_000

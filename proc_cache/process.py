@@ -119,6 +119,12 @@ class Node:
         self.former: tuple[str, ...] = ()
         self.recorded_as = 0
 
+    boot = 0  # which boot of the machine it lived in: a history holds several
+
+    def identity(self) -> tuple[int, int, int]:
+        """Give what no other process shares."""
+        return self.boot, self.pid, self.start_ns
+
     def __repr__(self) -> str:
         return f"<Node {self.pid} {self.cmd!r} ppid={self.ppid} start={self.start_ns} exit={self.exit_ns}>"
 

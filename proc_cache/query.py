@@ -178,17 +178,16 @@ def judge(view: View, walked: Walk, cmd: str, *, is_strict: bool) -> Verdict:
     """Look for a name along a walk."""
     doubt = walked.reason
     for index, node in enumerate(walked.nodes):
-        if is_strict and index == 0:
-            continue
-        is_match, by = match_name(node, cmd)
-        if is_match:
-            return Verdict(True, None, index, by)
-        if is_match is None and doubt is None:
-            doubt = f"the name of {node.pid} is not known for certain"
+        if index or not is_strict:
+            is_match, by = match_name(node, cmd)
+            if is_match:
+                return Verdict(True, None, index, by)
+            if is_match is None and doubt is None:
+                doubt = f"the name of {node.pid} is not known for certain"
+            if doubt is None and node.exit_ns and view.lost_events(node):
+                doubt = f"events were lost while {node.pid} lived"
         if doubt is None and node.left_out:
             doubt = f"{node.left_out} generations above {node.pid} were left out to bound memory"
-        if doubt is None and node.exit_ns and view.lost_events(node):
-            doubt = f"events were lost while {node.pid} lived"
     return Verdict(False if doubt is None else None, doubt, None, None)
 
 

@@ -49,7 +49,7 @@ class Chooser:
         self._view = view
         self._selection = selection
         self._top = None if selection.under is None else find(view, selection.under)
-        self._span = _starts_around(view, selection)
+        self._centre = None if selection.around is None else _find_start(view, selection.around)
 
     def has(self, node: Node) -> bool:
         """Tell whether this process was asked for."""
@@ -58,7 +58,7 @@ class Chooser:
             return False
         if selection.user is not None and selection.user not in (str(node.uid), self._view.user(node)):
             return False
-        if self._span is not None and not self._span[0] <= node.start_ns <= self._span[1]:
+        if self._centre is not None and not _is_near(node, self._centre, selection.within_ns):
             return False
         return self._top is None or is_under(self._view, node, self._top)
 
@@ -91,18 +91,22 @@ def is_under(view: View, node: Node, top: Node) -> bool:
     seen: set[int] = set()
     current: Node | None = node
     while current is not None and id(current) not in seen:
-        if current is top or (current.pid == top.pid and current.start_ns == top.start_ns):
-            return True  # two nodes of one process, where it is read from /proc
+        if current.identity() == top.identity():  # there can be two nodes of one, where it is read from /proc
+            return True
         seen.add(id(current))
         current = view.parent(current)
     return False
 
 
-def _starts_around(view: View, selection: Selection) -> tuple[int, int] | None:
-    if selection.around is None:
-        return None
-    centre_ns = find(view, selection.around).start_ns
-    return centre_ns - selection.within_ns, centre_ns + selection.within_ns
+def _find_start(view: View, target: Target) -> Node:
+    node = find(view, target)
+    if not node.start_ns:
+        raise NobodyFoundError(f"when {node.pid} started is not known: its birth was not seen", may_exist=True)
+    return node
+
+
+def _is_near(node: Node, centre: Node, within_ns: int) -> bool:
+    return node.boot == centre.boot and abs(node.start_ns - centre.start_ns) <= within_ns
 
 
 def _is_named(node: Node, cmd: str) -> bool:

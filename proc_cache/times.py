@@ -9,6 +9,7 @@ from .record import Record
 _NS = 1_000_000_000
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _A_DAY = 86400
+_DIGITS_MAX = 20  # of a span: beyond that it is no time any more
 
 
 class Moment(Record):
@@ -47,7 +48,8 @@ def parse_span(text: str) -> int:
         scale, number = 0.001, text[:-2]
     elif text[-1:] in _UNIT_SECONDS:
         scale, number = _UNIT_SECONDS[text[-1]], text[:-1]
-    if not number.replace(".", "", 1).isdecimal() or not number.isascii():
+    is_number = number.replace(".", "", 1).isdecimal() and number.isascii()
+    if not is_number or len(number) > _DIGITS_MAX:
         raise ValueError(f"{text!r} is no span of time; give 90s, 250ms, 15m, 2h or 7d")
     return int(float(number) * scale * _NS)
 
@@ -62,9 +64,10 @@ def _parse_calendar(text: str, now_ns: int) -> Moment:
     from datetime import UTC, datetime, timedelta
 
     has_date = "-" in text.partition(":")[0]
-    if not has_date and len(text.partition(":")[0]) != 2:
+    if not _is_plain(text, has_date=has_date):
         raise ValueError
-    today = datetime.fromtimestamp(now_ns // _NS).date().isoformat()
+    zone = None if has_date else datetime.fromisoformat(f"2000-01-01T{text}").tzinfo
+    today = datetime.fromtimestamp(now_ns // _NS, zone).date().isoformat()
     when = datetime.fromisoformat(text if has_date else f"{today}T{text}")
     from_ns = _wall_ns(when.astimezone(UTC))
     if not has_date and from_ns > now_ns:
@@ -72,6 +75,16 @@ def _parse_calendar(text: str, now_ns: int) -> Moment:
     if from_ns < 0:
         raise ValueError
     return Moment(from_ns, from_ns + _width_ns(text, has_date=has_date) - 1)
+
+
+def _is_plain(text: str, *, has_date: bool) -> bool:
+    """Tell whether a time is written with the usual marks: fromisoformat() takes more, of other widths."""
+    clock_text = text[11:] if has_date else text
+    if has_date and len(text) > 10 and text[10] not in "T ":
+        return False
+    if has_date and not clock_text:
+        return len(text) == 10
+    return len(clock_text) >= 2 and (len(clock_text) == 2 or clock_text[2] in ":Z+-")
 
 
 def _wall_ns(when: object) -> int:
@@ -104,14 +117,25 @@ def rfc3339(time_ns: int | None, booted_ns: int) -> str | None:
 
 
 def local(time_ns: int, booted_ns: int) -> str:
-    """Write a time since boot as local date and time, with milliseconds, as `parse_moment` reads it."""
+    """Write a time since boot as local date and time, to the microsecond, as `parse_moment` reads it.
+
+    With the offset of its zone: an hour in autumn comes twice.
+    """
     seconds, ns = divmod(booted_ns + time_ns, _NS)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(seconds))}.{ns // 1_000_000:03d}"
+    when = time.localtime(seconds)
+    zone = time.strftime("%z", when)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', when)}.{ns // 1000:06d}{zone[:3]}:{zone[3:]}"
+
+
+def day(time_ns: int, booted_ns: int) -> str:
+    """Write a time since boot as a person reads it: local date and time, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime((booted_ns + time_ns) // _NS))
 
 
 def clock(time_ns: int, booted_ns: int) -> str:
     """Write a time since boot as the local time of day, with milliseconds."""
-    return local(time_ns, booted_ns)[11:]
+    seconds, ns = divmod(booted_ns + time_ns, _NS)
+    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{ns // 1_000_000:03d}"
 
 
 def duration(span_ns: int) -> str:

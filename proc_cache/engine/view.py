@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .losses import LossLedger
     from .table import ProcessTable
 
+_A_MOMENT_NS = 1000  # before an end whose beginning is not known: then it had the pid still
 _OTHERS_NAMED = 3  # owners of one pid that are told beside an answer
 
 
@@ -58,14 +59,14 @@ class View:
         For a thread's id it is the process of that thread.
         """
         for node in self.table.owners(pid):
-            if moment is None or _had_pid(node, moment):
+            if moment is None or self._had_pid(node, moment):
                 self.hits += 1
                 return node
         self.misses += 1
         shown = self._read(pid)
         if shown is None and self.reader is not None and pid and self.reader.is_hidden(pid):
             raise ProcessHiddenError(pid)
-        return shown if shown is None or moment is None or _had_pid(shown, moment) else None
+        return shown if shown is None or moment is None or self._had_pid(shown, moment) else None
 
     def parent(self, node: Node) -> Node | None:
         """Give the parent, or None where it has none (ppid 0) or it is not known any more.
@@ -92,12 +93,22 @@ class View:
             node: Node | None = newest
             while node is not None:
                 if moment is not None:
-                    is_wanted = _had_pid(node, moment)
+                    is_wanted = self._had_pid(node, moment)
                 else:
                     is_wanted = with_dead or not node.exit_ns or (node is newest and node.pid in unreaped)
                 if is_wanted:
                     yield node
                 node = node.previous
+
+    def _had_pid(self, node: Node, moment: Moment) -> bool:
+        """Tell whether a process lived at a moment; whose start is not known began after the owner before it."""
+        booted_ns = boot_wall_ns()
+        start_ns = node.start_ns
+        if not start_ns and node.previous is not None:
+            start_ns = node.previous.exit_ns + 1
+        if start_ns > moment.until_ns - booted_ns:
+            return False
+        return (node.exit_ns or self.table.timer()) >= moment.from_ns - booted_ns
 
     def _read(self, pid: int) -> Node | None:
         """Read a process from /proc; for a thread's id, which /proc answers for too, its process."""
@@ -186,7 +197,7 @@ class View:
         others = [
             owner
             for owner in self.table.owners(pid)
-            if owner is not node and (moment is None or _had_pid(owner, moment))
+            if owner is not node and (moment is None or self._had_pid(owner, moment))
         ]
         return mention_others(pid, [(owner, boot_wall_ns()) for owner in others])
 
@@ -196,16 +207,25 @@ class View:
             return self._explain_without_events(pid, moment)
         booted_ns = boot_wall_ns()
         began = local(self.since_ns, booted_ns)
-        if moment is not None and moment.from_ns - booted_ns < self.since_ns:
-            return Miss(f"who was {pid} then is not known: the engine started later, at {began}", True)
-        lost = self.ledger.lost if self.ledger is not None else 0
-        if lost:
-            return Miss(f"{pid} was not seen; it may be among the {lost} events that were lost", True)
-        if self.table.was_forgotten(pid):
-            return Miss(f"{pid} has ended, and {self._horizon(booted_ns)}", True)
+        doubt = self._doubt(pid, moment, booted_ns)
+        if doubt is not None:
+            return Miss(doubt, True)
         if moment is not None:
             return Miss(f"nobody was {pid} then: the engine has seen all since {began}", False)
         return Miss(f"no process {pid} was seen since the engine started, at {began}", False)
+
+    def _doubt(self, pid: int, moment: Moment | None, booted_ns: int) -> str | None:
+        """Say why somebody may have had the pid all the same; None where nobody can."""
+        if moment is not None and moment.from_ns - booted_ns > self.table.timer():
+            return f"who will be {pid} is not known: that time lies ahead"
+        if moment is not None and moment.from_ns - booted_ns < self.since_ns:
+            began = local(self.since_ns, booted_ns)
+            return f"who was {pid} then is not known: the engine started later, at {began}"
+        if self.ledger is not None and self.ledger.lost:
+            return f"{pid} was not seen; it may be among the {self.ledger.lost} events that were lost"
+        if self.ledger is not None and self.ledger.overruns:
+            return f"{pid} was not seen; events were lost, how many is not known yet"
+        return f"{pid} has ended, and {self._horizon(booted_ns)}" if self.table.was_forgotten(pid) else None
 
     def _explain_without_events(self, pid: int, moment: Moment | None) -> Miss:
         if moment is not None:
@@ -218,19 +238,11 @@ class View:
         """Tell how far back the ends are remembered."""
         oldest = self.table.oldest_dead()
         if oldest is None:
-            return "is not remembered any more: nothing is (see --capacity and --ttl)"
+            return "that is not remembered any more; no other end is, either (see --capacity and --ttl)"
         return (
             f"that is not remembered any more; the oldest end that is, of {oldest.pid} ({known_name(oldest)}), "
             f"was at {local(oldest.exit_ns, booted_ns)} (see --capacity and --ttl)"
         )
-
-
-def _had_pid(node: Node, moment: Moment) -> bool:
-    """Tell whether a process lived at a moment; one whose start is not known is judged by its end."""
-    booted_ns = boot_wall_ns()
-    if node.start_ns > moment.until_ns - booted_ns:
-        return False
-    return not node.exit_ns or node.exit_ns >= moment.from_ns - booted_ns
 
 
 def mention_others(pid: int, others: Sequence[tuple[Node, int]]) -> tuple[str, ...]:
@@ -238,7 +250,7 @@ def mention_others(pid: int, others: Sequence[tuple[Node, int]]) -> tuple[str, .
     if not others:
         return ()
     named = ", ".join(
-        f"{pid}@{local(owner.start_ns or owner.exit_ns, booted_ns)} ({known_name(owner)})"
+        f"{pid}@{local(owner.start_ns or owner.exit_ns - _A_MOMENT_NS, booted_ns)} ({known_name(owner)})"
         for owner, booted_ns in others[:_OTHERS_NAMED]
     )
     more = f", and {len(others) - _OTHERS_NAMED} more" if len(others) > _OTHERS_NAMED else ""

@@ -27,7 +27,7 @@ def boottime_ns() -> int:
 class _Offset:
     """What lies between two clocks: read again at each call, changed only when the clocks really part.
 
-    The two are read one after the other; without this every answer would move by that microsecond.
+    They are read one after the other. A reading that took long (another task ran in between) proves nothing.
     """
 
     def __init__(self, later: int, earlier: int) -> None:
@@ -35,14 +35,27 @@ class _Offset:
         self._ns: int | None = None
 
     def ns(self) -> int:
-        later, earlier = self._clocks
-        now_ns = time.clock_gettime_ns(later) - time.clock_gettime_ns(earlier)
-        if self._ns is None or abs(now_ns - self._ns) > _PARTED_NS:
+        now_ns, doubt_ns = self._read()
+        if self._ns is None:
+            # The first one is used until the clocks part: the surest of some.
+            now_ns, doubt_ns = min((self._read() for _ in range(_FIRST_READINGS)), key=lambda reading: reading[1])
+            self._ns = now_ns
+        elif abs(now_ns - self._ns) > _PARTED_NS and doubt_ns < _SURE_NS:
             self._ns = now_ns
         return self._ns
 
+    def _read(self) -> tuple[int, int]:
+        """Give what lies between, and by how much that can be wrong."""
+        later, earlier = self._clocks
+        before_ns = time.clock_gettime_ns(earlier)
+        later_ns = time.clock_gettime_ns(later)
+        after_ns = time.clock_gettime_ns(earlier)
+        return later_ns - (before_ns + after_ns) // 2, after_ns - before_ns
+
 
 _PARTED_NS = 1_000_000
+_SURE_NS = 100_000
+_FIRST_READINGS = 5
 _boottime_after_monotonic = _Offset(time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
 _wall_after_boottime = _Offset(time.CLOCK_REALTIME, time.CLOCK_BOOTTIME)
 

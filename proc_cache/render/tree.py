@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..process import Source
-from ..times import duration, local
+from ..times import day, duration
 from .chain import UNKNOWN
 from .escape import escape
 from .style import BOLD, DIM, RED, Style, columns
@@ -24,7 +24,7 @@ def draw_chain(chain: Chain, style: Style) -> str:
     lines = []
     if chain.missing_pid is not None:
         lines.append(f"{chain.missing_pid} {style(DIM, UNKNOWN)}")
-    elif not chain.complete:
+    elif not chain.links or chain.links[-1].ppid not in (0, chain.links[-1].pid):
         lines.append(style(DIM, UNKNOWN))
     parent: Process | None = None
     for link in reversed(chain.links):
@@ -133,7 +133,7 @@ def _life(process: Process, *, is_dated: bool) -> str:
 
 
 def _date(process: Process) -> str:
-    return local(process.start_time_ns or 0, process.booted_ns)[:19].replace("T", " ")
+    return day(process.start_time_ns or 0, process.booted_ns)
 
 
 def _adoption(process: Process, parent: Process | None) -> str:

@@ -130,7 +130,7 @@ def _connect(path: str) -> _socket.socket | None:
         return None
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     # Not settimeout() yet: with it connect(2) does not wait for a place in a full backlog.
-    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMEVAL.pack(int(TIMEOUT_S), 0))
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMEVAL.pack(*_seconds_and_us(TIMEOUT_S)))
     try:
         sock.connect(path)
         sock.settimeout(TIMEOUT_S)
@@ -142,6 +142,11 @@ def _connect(path: str) -> _socket.socket | None:
             raise EngineUnavailableError(f"the engine at {path} does not take calls") from error
     sock.close()
     return None
+
+
+def _seconds_and_us(seconds: float) -> tuple[int, int]:
+    whole = int(seconds)
+    return whole, int((seconds - whole) * 1e6)
 
 
 def peer_uid(sock: _socket.socket) -> int:

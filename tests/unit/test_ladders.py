@@ -129,10 +129,6 @@ class TestTall:
         assert text.endswith(f";{FIRST}|init|root;1|init|root")
         assert len(drawn.splitlines()) >= len(chain.links) + len(told)
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: where only generations on the way are left out, 'unknown' is drawn above the root",
-    )
     def test_nobody_is_drawn_above_the_root(self, tall: Ladder) -> None:
         drawn = draw_chain(query.chain(tall.view, tall.tip), PLAIN)
         assert drawn.splitlines()[0] == "1 init (root)"
@@ -182,10 +178,6 @@ def test_a_small_capacity(capacity: int) -> None:
 
 
 @pytest.mark.parametrize("capacity", [16, 200])
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: with --strict, generations left out above the asked process itself raise no doubt: 'no' is said",
-)
 def test_strictly_above_one_that_stands_on_a_gap(capacity: int) -> None:
     ladder = Ladder(capacity=capacity)
     ladder.climb(2000)

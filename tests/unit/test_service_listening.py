@@ -427,7 +427,6 @@ MANY = list(range(30_000, 31_000))
                 groups,
                 True,
                 id=f"supplementary-{len(groups)}",
-                
             )
             for groups in ([4321], [4320, 4321, 4322], [4321, *MANY])
         ),

@@ -90,10 +90,6 @@ class TestMoment:
         moment = parse_moment(text, NOW_NS)
         assert (moment.from_ns, moment.until_ns) == (at(begins), at(begins) + width_ns - 1)
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: what fromisoformat takes besides is read, and its width is not: an hour, or a day",
-    )
     @pytest.mark.parametrize("text", ["2026-11-20T120307", "2026-11-20-12:03:07", "2026-11-20+12:03:07"])
     def test_other_forms_are_refused_or_as_wide_as_they_were_written(self, text: str) -> None:
         try:
@@ -161,9 +157,6 @@ class TestMoment:
         with zone(tz):
             assert parse_moment(text, at(now)).from_ns == at(begins)
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: a time with a zone but no date is put on the local date: a day too late or early"
-    )
     @pytest.mark.parametrize(
         ("tz", "now", "text", "begins"),
         [
@@ -294,10 +287,6 @@ class TestWrittenTimes:
         assert moment.from_ns <= wall_ns <= moment.until_ns
         assert moment.until_ns - moment.from_ns < 2_000_000
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: in the hour that comes twice local() names no offset, and is read as the first of the two",
-    )
     def test_both_times_of_an_hour_that_comes_twice_are_read_back(self) -> None:
         for wall_ns in (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z")):
             with zone(BERLIN):
@@ -370,9 +359,6 @@ class TestSpan:
         with pytest.raises(ValueError, match="is no span of time; give 90s, 250ms, 15m, 2h or 7d"):
             parse_span(text)
 
-    @pytest.mark.xfail(
-        strict=True, raises=OverflowError, reason="BUG: docstring says ValueError; 400 digits raise OverflowError"
-    )
     def test_more_than_there_is_is_no_span(self) -> None:
         with pytest.raises(ValueError, match="is no span of time"):
             parse_span("9" * 400)
@@ -405,10 +391,6 @@ def test_a_span_is_said_as_a_person_says_it(span_ns: int, text: str) -> None:
     assert duration(span_ns) == text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: preempted between the two clocks, the time of the boot moves by as long as that took, and back",
-)
 def test_the_time_of_the_boot_stands_still_though_its_reader_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = 5 * SECOND_NS
     held_up = iter([0, 0, 0, 0, 0, 7_000_000, *([0] * 50)])

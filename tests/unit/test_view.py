@@ -89,10 +89,6 @@ class TestWhoHadThePid:
         assert story.view.find(500, then(node.exit_ns - 100 * SECOND_NS)) is node
         assert story.view.find(500, then(node.exit_ns + 1)) is None
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: an owner whose start is not known answers for the times of the owners before it",
-    )
     @pytest.mark.parametrize("has_ended", [False, True])
     def test_one_whose_start_is_not_known_began_after_the_owner_before_it(self, has_ended: bool) -> None:
         story = Story()
@@ -106,7 +102,6 @@ class TestWhoHadThePid:
         assert story.view.find(500, then(story.now_ns)) is unknown
         assert story.view.find(500, then(former.start_ns + 1)) is former
 
-    @pytest.mark.xfail(strict=True, reason="BUG: as above; two processes with one pid lived at one time")
     def test_one_pid_has_one_owner_at_a_time(self) -> None:
         story = Story()
         former = life(story, 500, b"former")
@@ -224,9 +219,6 @@ class TestMentions:
         assert name == "first"
         assert story.view.find(pid, moment) is first
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: a start is told to the millisecond: of two owners in one, the first is not found"
-    )
     def test_owners_within_one_millisecond_are_told_apart(self) -> None:
         story = Story()
         start_ns = BEGINNING_NS - (boot_wall_ns() + BEGINNING_NS) % MS_NS  # where a millisecond begins
@@ -237,10 +229,6 @@ class TestMentions:
         ((pid, moment, _),) = copied(story.view.mentions(500, second, None))
         assert story.view.find(pid, moment) is first
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: one whose start and Exit were not seen is told by the start of the next one, which is found",
-    )
     def test_an_owner_whose_start_is_not_known_can_be_asked_for(self) -> None:
         story = Story()
         story.exec(500)  # its Fork was lost, its Exit will be
@@ -320,9 +308,6 @@ class TestMisses:
         assert not miss.may_exist
         assert miss.reason.startswith("nobody was 500 then: the engine has seen all since ")
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: a time that lies ahead is said to have been seen, and nobody in it"
-    )
     def test_a_time_that_lies_ahead(self) -> None:
         story = listening()
         assert self.ask(story, 500, then(story.now_ns + 10**6 * SECOND_NS)).may_exist
@@ -336,9 +321,6 @@ class TestMisses:
         assert "among the 4 events that were lost" in miss.reason
         assert self.ask(story, 500, then(BEGINNING_NS + 1)).may_exist
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: after an overrun whose losses no CPU has counted yet, 'never seen' is claimed"
-    )
     def test_an_overrun_that_is_not_counted_yet(self) -> None:
         story = listening()
         story.ledger.overrun()
@@ -430,10 +412,6 @@ class TestListing:
         to_the_next = Selection(around=Target(502), within_ns=named["reused"].start_ns - named["living"].start_ns)
         assert self.names(named, list(select(story.view, to_the_next))) == {"living", "reused"}
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="BUG: a start that is not known counts as the boot of the machine, and is answered from there",
-    )
     def test_what_started_around_one_whose_start_is_not_known_cannot_be_told(self) -> None:
         story = Story()
         story.exit(500)

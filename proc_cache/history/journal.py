@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernel import clocks
 from ..record import Record
+from .schema import read_boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ LENGTH = Struct(">I")
 _SEND_BUFFER_BYTES = 8 << 20
 _UNSENT_MAX = 64 << 20
 _LAST_SLICE = 512
+_LAST_WAIT_S = 10.0
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
 
@@ -97,6 +99,8 @@ class Journal:
             return
         if len(self._unsent) > _UNSENT_MAX:
             self._missed += len(marked)
+            for node in marked:
+                del self._marks[node]
             return
         with _signals_later():
             self._queue([self._row(node) for node in marked])
@@ -111,7 +115,7 @@ class Journal:
 
     def begin(self, nodes: list[Node]) -> None:
         """Tell the writer which boot this is, and mark all that is known."""
-        self._send(("begin", _boot_id(), clocks.boot_wall_ns(), clocks.boottime_ns(), os.getpid()))
+        self._send(("begin", read_boot_id(), clocks.boot_wall_ns(), clocks.boottime_ns(), os.getpid()))
         for node in nodes:
             self.mark(node)
 
@@ -119,6 +123,7 @@ class Journal:
         """Hand over a slice of what has settled, and hear the writer; true where more could go at once."""
         self._now_ns = clocks.boottime_ns()
         if self._is_over:
+            self._missed += len(self._marks)
             self._marks.clear()
             self._execs.clear()
             return False
@@ -145,20 +150,23 @@ class Journal:
         return due
 
     def finish(self) -> None:
-        """Hand over all that is left, and let the writer end; waits for it, at most some seconds."""
-        self._socket.settimeout(10.0)
+        """Hand over all that is left, and let the writer end; waits for it, some seconds at most."""
+        self._socket.settimeout(_LAST_WAIT_S)
         try:
             with _signals_later():
-                self._push()
-                while self._marks and not self._is_over:
+                is_taken = self._push()
+                while is_taken and self._marks and not self._is_over:
                     nodes = list(self._marks)[:_LAST_SLICE]
                     self._queue([self._row(node) for node in nodes])
                     for node in nodes:
                         del self._marks[node]
-            self._socket.shutdown(socket.SHUT_WR)
-            while data := self._socket.recv(1 << 16):
-                self._heard += data
-            self._take_in()
+                    is_taken = not self._unsent
+            self._missed += len(self._marks)
+            if is_taken:
+                self._socket.shutdown(socket.SHUT_WR)
+                while data := self._socket.recv(1 << 16):
+                    self._heard += data
+                self._take_in()
         except OSError:
             pass  # the writer is gone, or stuck: what it has is written
         self._socket.close()
@@ -289,8 +297,3 @@ def _signals_later() -> Iterator[None]:
 
 def _bytes(text: str | None) -> bytes:
     return b"" if text is None else text.encode("utf-8", "surrogateescape")
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()

@@ -1,6 +1,6 @@
 """A view of a history: the same questions as of an engine, answered from the file.
 
-Each lookup is one short read, so that whoever writes the file meanwhile is never held up.
+Each lookup is one short read, so that the log of whoever writes the file meanwhile does not grow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..kernel.clocks import wall_ns
 from ..process import Node, Process, Source, known_name, split_cmdline
 from ..query import Miss
 from ..times import local
-from .schema import open_for_reading
+from .schema import open_for_reading, read_boot_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +30,8 @@ _COLUMNS = (
 )
 _SELECT = f"SELECT {_COLUMNS} FROM process JOIN boot ON boot.id = process.boot"  # noqa: S608
 _AT = "start_ns <= ? AND (exit_ns IS NULL OR exit_ns >= ?)"
-_NEWEST_FIRST = "ORDER BY start_ns DESC, process.id DESC"
+# One whose start is not known came after those whose end is; a living one is the newest.
+_NEWEST_FIRST = "ORDER BY iif(start_ns, start_ns, coalesce(exit_ns, 9223372036854775807)) DESC, process.id DESC"
 
 
 class RecordedNode(Node):
@@ -172,7 +173,12 @@ class HistoryView:
         """Whether it lives; None where the recording ended before it did."""
         if node.exit_ns:
             return False
-        return True if wall_ns() - self._until_ns(node.boot) < _RUNNING_NS else None
+        is_going_on = self._is_this_boot(node.boot) and wall_ns() - self._until_ns(node.boot) < _RUNNING_NS
+        return True if is_going_on else None
+
+    def _is_this_boot(self, boot: int) -> bool:
+        (boot_id,) = self.database.execute("SELECT boot_id FROM boot WHERE id = ?", (boot,)).fetchone()
+        return bool(boot_id == read_boot_id())
 
     def _adopter_name(self, node: RecordedNode) -> str | None:
         at_ns = (node.exit_ns or node.start_ns) + node.booted_ns

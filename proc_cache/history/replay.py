@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 _FORK, _EXEC, _EXIT = range(3)
 _EVENTS = """
-SELECT time_ns, kind, id, cmd, source, cmdline, user FROM (
-    SELECT start_ns AS time_ns, 0 AS kind, id, NULL AS cmd, NULL AS source, NULL AS cmdline, NULL AS user
+SELECT time_ns, kind, id, cmd, source, cmdline, user, later FROM (
+    SELECT start_ns AS time_ns, 0 AS kind, id,
+        NULL AS cmd, NULL AS source, NULL AS cmdline, NULL AS user, 0 AS later
         FROM process WHERE ppid_source = 'fork'
-    UNION ALL SELECT time_ns, 1, process, cmd, source, cmdline, user FROM exec
-    UNION ALL SELECT exit_ns, 2, id, NULL, NULL, NULL, NULL FROM process WHERE exit_status IS NOT NULL)
+    UNION ALL SELECT time_ns, 1, process, cmd, source, cmdline, user,
+        count(*) OVER (PARTITION BY process ORDER BY time_ns DESC) - 1 FROM exec
+    UNION ALL SELECT exit_ns, 2, id, NULL, NULL, NULL, NULL, 0 FROM process WHERE exit_status IS NOT NULL)
 ORDER BY time_ns, kind, id
 """
 
@@ -45,7 +47,7 @@ def replay(view: HistoryView) -> Iterator[Happening]:
 
 
 def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> Happening:
-    wall_ns, kind, _, cmd, source, cmdline, user = row
+    wall_ns, kind, _, cmd, source, cmdline, user, later = row
     time_ns = wall_ns - node.booted_ns
     process = view.describe(node)
     pid = node.pid
@@ -67,7 +69,7 @@ def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> H
             "cmdline": None if cmdline is None else tuple(split_cmdline(cmdline)),
             "user": user.decode("utf-8", "surrogateescape") or None,
         }
-        former = len(node.former)
+        former = max(0, len(node.former) - later)
     return Happening(event, time_ns, node, _as_it_was(process, facts, former))
 
 
@@ -76,4 +78,6 @@ def _as_it_was(process: Process, facts: dict[str, Any], former: int) -> Process:
     fields = {field: getattr(process, field) for field in Process._fields}
     fields |= {"is_alive": True, "exit_time_ns": None, "exit_status": None, "current_ppid": process.ppid}
     fields |= {"current_parent": None, "former_cmds": process.former_cmds[:former], **facts}
+    if fields["user"] != process.user:
+        fields["uid"] = None  # the last one is known, not the one of then
     return Process(**fields)

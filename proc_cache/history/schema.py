@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
 
 from ..errors import NotAHistoryError, UnreadableHistoryError
 
@@ -78,7 +77,8 @@ CREATE TABLE horizon (removed_ns INTEGER NOT NULL);  -- ends before this may hav
 def open_for_writing(path: str) -> sqlite3.Connection:
     """Open or create a history, for its owner alone. Raises NotAHistoryError, OSError and sqlite3.Error."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    # An absolute path: a name like ":memory:" means something else to SQLite.
+    database = sqlite3.connect(os.path.abspath(path), timeout=_BUSY_S, isolation_level=None)
     try:
         if _is_empty(database):
             database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -100,9 +100,8 @@ def open_for_writing(path: str) -> sqlite3.Connection:
 def open_for_reading(path: str) -> sqlite3.Connection:
     """Open a history that may be written to meanwhile. Raises HistoryError."""
     try:
-        with closing(os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC))):
-            pass
-        database = sqlite3.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=_BUSY_S)
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # SQLite's own errors do not say why
+        database = sqlite3.connect(f"file://{_quote(path)}?mode=ro", uri=True, timeout=_BUSY_S)
         try:
             check(database, path)
         except BaseException:
@@ -139,6 +138,13 @@ def _is_empty(database: sqlite3.Connection) -> bool:
 
 def _quote(path: str) -> str:
     """Write a path as part of a URI (https://sqlite.org/uri.html)."""
+    path = "/" + os.path.abspath(path).lstrip("/")  # two slashes would begin the name of a host
     for character, code in (("%", "%25"), ("?", "%3f"), ("#", "%23")):
         path = path.replace(character, code)
-    return os.path.abspath(path)
+    return path
+
+
+def read_boot_id() -> str:
+    """Give the name that the kernel gave this boot (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

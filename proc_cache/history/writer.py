@@ -8,6 +8,7 @@ what comes up to a bound, and counts what it had to leave out.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import marshal
 import os
 import select
@@ -17,7 +18,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import HistoryError, UnreadableHistoryError
-from ..kernel.clocks import TICK_NS, monotonic_s, wall_ns
+from ..kernel.clocks import TICK_NS, deadline_s, left_s, monotonic_s, wall_ns
 from ..record import Record
 from .journal import LENGTH
 from .schema import PAGE_BYTES, open_for_reading, open_for_writing
@@ -33,6 +34,7 @@ RETRY_S = 1.0
 PRUNE_S = 10.0
 PRUNE_STEP = 4096  # processes removed in one transaction
 _NUMBER_BITS = 40
+_FORMER = 3  # among the facts of a row: adopter_pid, cmd, source, former, ...
 _FULL = 0.95  # of the size allowed: from here on the oldest are removed, down to _EMPTIED of it
 _EMPTIED = 0.9
 
@@ -122,6 +124,7 @@ class Writer:
         self._waiting: list[tuple[Any, ...]] = []  # messages that are not committed
         self._rows = 0  # in them
         self._database: sqlite3.Connection | None = None
+        self._lock: int | None = None  # a descriptor of the file that is held while it is written
         self._recording: Recording | None = None
         self._begin: tuple[Any, ...] = ()
         self._missed = 0
@@ -143,6 +146,8 @@ class Writer:
             self._say(f"missed {self._missed + self._rows}")
         if self._database is not None:
             self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _receive(self) -> bool:
         try:
@@ -169,13 +174,24 @@ class Writer:
             self._next_s = max(self._next_s, monotonic_s() + COMMIT_S)
         self._waiting.append(message)
         self._rows += len(message[2])
-        while self._rows > WAITING_MAX or len(self._waiting) > MESSAGES_MAX:
+        while len(self._waiting) > 1 and (self._rows > WAITING_MAX or len(self._waiting) > MESSAGES_MAX):
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        dropped = len(self._waiting.pop(0)[2])
-        self._rows -= dropped
-        self._missed += dropped
+        """Let go of the processes of the oldest message; what it alone told of the rest goes to the next one."""
+        _, _, rows, _, losses, _, is_settled = self._waiting.pop(0)
+        self._rows -= len(rows)
+        self._missed += len(rows)
+        word, until_ns, next_rows, execs, next_losses, missed, is_next_settled = self._waiting[0]
+        self._waiting[0] = (
+            word,
+            until_ns,
+            next_rows,
+            execs,
+            losses if next_losses is None else next_losses,
+            missed,
+            is_settled or is_next_settled,
+        )
 
     # --- the file ---------------------------------------------------------------------------------------
 
@@ -229,11 +245,18 @@ class Writer:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
-            self._database = open_for_writing(self._path)
+            database = open_for_writing(self._path)
+            try:
+                self._lock = _lock(self._path)
+            except HistoryError:
+                database.close()
+                raise
+            self._database = database
         if self._recording is None:
             self._database.execute("BEGIN IMMEDIATE")
-            self._recording = Recording(self._database, self._begin)
+            recording = Recording(self._database, self._begin)
             self._database.execute("COMMIT")
+            self._recording = recording  # not before: what is rolled back has not begun
         return self._database
 
     def _say(self, line: str) -> None:
@@ -248,33 +271,42 @@ class Writer:
         database, bounds = self._open(), self._bounds
         has_more = False
         if bounds.keep_ns is not None:
-            has_more = self._remove_before(wall_ns() - bounds.keep_ns) >= PRUNE_STEP
+            has_more = self._remove_before(wall_ns() - bounds.keep_ns, PRUNE_STEP) >= PRUNE_STEP
         if bounds.max_bytes is not None and self._used_bytes(database) > bounds.max_bytes * _FULL:
-            # Leaves first, so that chains stay whole; ancestors of the living alone leave no other way.
-            if not self._remove_before(wall_ns()):
-                self._remove(_OLDEST, (PRUNE_STEP,), 0)
-            has_more = self._used_bytes(database) > bounds.max_bytes * _EMPTIED
+            has_more = not self._shrink(database, int(bounds.max_bytes * _EMPTIED))
         self._next_prune_s = monotonic_s() + (0.0 if has_more else self._prune_interval_s())
+
+    def _shrink(self, database: sqlite3.Connection, down_to: int) -> bool:
+        """Remove the oldest until so many bytes are in use; false where the time for it is over before."""
+        deadline = deadline_s(COMMIT_S)
+        while (used := self._used_bytes(database)) > down_to:
+            if not left_s(deadline):
+                return False
+            # Leaves first, so that chains stay whole; ancestors of the living alone leave no other way.
+            step = min(PRUNE_STEP, used // PAGE_BYTES)  # a row in twenty or so
+            if not self._remove_before(wall_ns(), step) and not self._remove(_OLDEST, (step,), 0, step):
+                break  # the living alone take more
+        return True
 
     def _prune_interval_s(self) -> float:
         return PRUNE_S if self._bounds.max_bytes is None else COMMIT_S
 
-    def _remove_before(self, end_ns: int) -> int:
+    def _remove_before(self, end_ns: int, step: int) -> int:
         """Remove what ended before and has no child in the file; and so on up, as far as a step goes."""
-        return self._remove(_OLD_LEAVES, (end_ns, PRUNE_STEP), end_ns)
+        return self._remove(_OLD_LEAVES, (end_ns, step), end_ns, step)
 
-    def _remove(self, chosen: str, arguments: tuple[int, ...], end_ns: int) -> int:
+    def _remove(self, chosen: str, arguments: tuple[int, ...], end_ns: int, step: int) -> int:
         database = self._database
         assert database is not None
         database.execute("BEGIN IMMEDIATE")
         pending = [number for (number,) in database.execute(chosen, arguments)]
         removed: list[tuple[int, int]] = []
-        while pending and len(removed) < PRUNE_STEP:
-            number = pending.pop()
+        while pending and len(removed) < step:
+            number = pending.pop(0)
             parent, exit_ns = database.execute(_REMOVE, (number,)).fetchone()
             removed.append((number, exit_ns))
             if parent is not None and database.execute(_IS_OLD_LEAF, (parent, end_ns)).fetchone():
-                pending.append(parent)
+                pending.insert(0, parent)
         database.executemany("DELETE FROM exec WHERE process = ?", [(number,) for number, _ in removed])
         if removed:
             newest = max(exit_ns for _, exit_ns in removed)
@@ -290,6 +322,21 @@ class Writer:
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         (free,) = database.execute("PRAGMA freelist_count").fetchone()
         return int(pages - free) * PAGE_BYTES
+
+
+def _lock(path: str) -> int:
+    """Take the file for this writer alone; the lock goes with the descriptor. Raises HistoryError.
+
+    flock(2), on a descriptor that is open as long as SQLite's own: closing it drops SQLite's locks (fcntl(2)).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise HistoryError("another engine is writing it; give each engine a file of its own") from None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
 
 
 class Recording:
@@ -316,6 +363,7 @@ class Recording:
             (self._boot, pid, self._began_ns, self._began_ns),
         ).fetchone()[0]
         self._aliases: dict[int, int] = {}  # number -> id of the row that an earlier recording made
+        self._former: dict[int, bytes] = {}  # number -> the names that one knew already
         self._until_ns = self._began_ns
         self._missed_by_journal = 0
 
@@ -354,6 +402,8 @@ class Recording:
             start = self._wall(start_ns) if start_ns else 0
             if pid in self._living:
                 self._recognise(number, pid, start)
+            if number in self._former and facts[_FORMER] is not None:
+                facts[_FORMER] = self._former[number] + facts[_FORMER]
             values.append(
                 (
                     self._row_id(number),
@@ -376,6 +426,8 @@ class Recording:
             if abs(start_ns - known[1]) <= 2 * TICK_NS and number not in self._aliases:
                 self._aliases[number] = known[0]
                 self._living[pid].remove(known)
+                row = self._database.execute("SELECT former FROM process WHERE id = ?", known[:1]).fetchone()
+                self._former[number] = row[0] or b""
                 return
 
     def _close_the_gone(self) -> None:

@@ -203,7 +203,11 @@ def table(path: Path | str, columns: str, rest: str = "FROM process ORDER BY id"
 def view_of(path: Path | str, *, now_s: float | None = None, booted_ns: int = BOOTED_NS) -> Iterator[HistoryView]:
     """Read a history as the package does; `now_s` (since boot) is what the wall clock says meanwhile."""
     wall_ns = booted_ns + int((1e6 if now_s is None else now_s) * SECOND_NS)
-    with closing(open_for_reading(str(path))) as database, patch.object(reader_module, "wall_ns", lambda: wall_ns):
+    with (
+        closing(open_for_reading(str(path))) as database,
+        patch.object(reader_module, "wall_ns", lambda: wall_ns),
+        patch.object(reader_module, "read_boot_id", lambda: BOOT_ID),
+    ):
         yield HistoryView(database)
 
 
@@ -222,7 +226,7 @@ class RecordedStory:
         self.told: list[str] = []
         self._later_ns = 0  # nothing happens in this time, but that the last things settle
         self._clock = patch.object(clocks, "boottime_ns", lambda: story.now_ns + self._later_ns)
-        self._boot = patch("proc_cache.history.journal._boot_id", lambda: boot_id)
+        self._boot = patch("proc_cache.history.journal.read_boot_id", lambda: boot_id)
         self.journal: Journal
 
     def __enter__(self) -> Self:

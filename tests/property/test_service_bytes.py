@@ -117,9 +117,6 @@ def test_values_come_back(value: Any) -> None:
     assert is_same(decode(encode(value)), value)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: whole numbers of more than 38 digits are written, and refused when they are read"
-)
 @given(st.integers(-(10**255), 10**255))
 def test_whole_numbers_of_any_size_come_back(value: int) -> None:
     """A PID of up to 255 digits can be typed (cli/targets.py)."""

@@ -260,7 +260,6 @@ class TestSlowWriter:
         assert stats.written + stats.missed == 500
         assert stats.missed > 400
 
-    @pytest.mark.xfail(strict=True, reason="BUG: keep() counts as missed what stays marked, and is written later")
     def test_nobody_is_both_missed_and_written(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stall(desk)
         monkeypatch.setattr(journal_module, "_UNSENT_MAX", 1)
@@ -288,7 +287,6 @@ class TestSlowWriter:
         messages = [message for _ in range(200) for message in desk.settle() if len(message) == 7]
         assert messages[-1][5] == desk.journal.stats().missed == 400
 
-    @pytest.mark.xfail(strict=True, reason="BUG: each slice waits the whole timeout again, not the end altogether")
     def test_the_end_waits_once_for_a_writer_that_is_stuck(self, desk: Desk) -> None:
         for pid in range(10, 5010):
             desk.story.fork(1, pid)
@@ -346,7 +344,6 @@ class TestWriterGone:
         desk.settle()
         assert len(desk.told) == 1
 
-    @pytest.mark.xfail(strict=True, reason="BUG: what is not written any more is not counted as missed")
     def test_what_it_would_have_written_is_counted(self, desk: Desk) -> None:
         desk.theirs.shutdown(socket.SHUT_RDWR)
         desk.settle()

@@ -105,7 +105,6 @@ def test_the_same_events_in_the_order_of_their_times(path: Path) -> None:
     [
         pytest.param(
             field,
-            marks=pytest.mark.xfail(strict=True, reason="BUG: an exec shows the names that it had after it too"),
         )
         if field == "former_cmds"
         else field
@@ -125,10 +124,13 @@ def test_the_arguments_of_an_exec_are_those_of_then(path: Path) -> None:
     assert [each.process.cmdline for each in played(recorded) if isinstance(each.event, Exec)] == of_execs
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the uid is the last one, beside the user of then")
 def test_the_uid_is_the_users(path: Path) -> None:
     scene, recorded = recorded_scene(path)
-    assert [each.process.uid for each in played(recorded)] == [process.uid for _, _, process in scene.shown]
+    told = [each.process.uid for each in played(recorded)]
+    was = [process.uid for _, _, process in scene.shown]
+    assert all(uid in (right, None) for uid, right in zip(told, was, strict=True)), (told, was)
+    assert any(uid is not None for uid in told)
+    assert None in told, "no user changes in this story"
 
 
 def test_a_name_that_was_not_known_at_birth_is_not_made_up(path: Path) -> None:

@@ -32,10 +32,6 @@ STRANGE_NAMES = [
     b"a&vfs=none;b",
 ]
 
-OPENS_BY_NAME = pytest.mark.xfail(
-    strict=True, reason="BUG: open_for_writing hands SQLite the name as it is: some names are not files to it"
-)
-
 
 def make_history(path: Path) -> None:
     record(path, begin(), rows(row(1, 10, 150)))
@@ -145,7 +141,6 @@ class TestUnreadable:
     def test_a_directory(self, tmp_path: Path) -> None:
         assert "directory" in self.said_of(tmp_path)
 
-    @pytest.mark.xfail(strict=True, reason="BUG: os.fdopen fails on a directory and does not close the descriptor")
     def test_a_directory_leaves_no_descriptor_open(self, tmp_path: Path) -> None:
         before = len(os.listdir("/proc/self/fd"))
         self.said_of(tmp_path)
@@ -188,8 +183,8 @@ class TestPaths:
     @pytest.mark.parametrize(
         "name",
         [
-            pytest.param(":memory:", marks=OPENS_BY_NAME),
-            pytest.param("file:history?mode=memory", marks=OPENS_BY_NAME),
+            ":memory:",
+            "file:history?mode=memory",
             "history",
             "./a/../history",
         ],
@@ -200,7 +195,6 @@ class TestPaths:
         record(name, begin(), rows(row(1, 10, 150)))
         assert pids(name) == [10]
 
-    @pytest.mark.xfail(strict=True, reason="BUG: the URI `file://tmp/history` names a host, not a directory")
     def test_two_slashes_at_the_beginning(self, tmp_path: Path) -> None:
         path = tmp_path / "history"
         make_history(path)

@@ -229,9 +229,6 @@ class TestSameBoot:
         self.again(path, self.seen_again())
         assert table(path, "cmd, former") == [(b"bash", b"sh\0")]
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: an exec in the second recording replaces the former names of the first one"
-    )
     def test_its_former_names_stay_before_those_it_has_later(self, path: Path) -> None:
         self.again(path, self.seen_again(), self.seen_again(cmd=b"python", source=Source.EXEC, former=b"bash\0"))
         assert table(path, "cmd, former") == [(b"python", b"sh\0bash\0")]
@@ -282,7 +279,6 @@ class TestSameBoot:
         assert table(path, "pid, start_ns") == [(10, wall(150)), (11, wall(301))]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: two engines that record to one file at once write everybody twice")
 def test_two_recordings_at_once_are_refused_or_one(path: Path) -> None:
     """`serve --record FILE` and `watch --record FILE`: nothing refuses the second one."""
     with Writing(path) as one, Writing(path) as two:
@@ -457,7 +453,6 @@ class TestFailure:
             wait_until(lambda: writing.writer._rows == 1, "all has come")
             assert len(writing.writer._waiting) < 100
 
-    @pytest.mark.xfail(strict=True, reason="BUG: a dropped message takes the losses with it, which are told once")
     def test_losses_outlive_the_dropping(
         self, path: Path, refuse: Callable[..., None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -472,7 +467,6 @@ class TestFailure:
             writing.wait_for_word("again")
         assert table(path, "lost", "FROM loss") == [(7,)]
 
-    @pytest.mark.xfail(strict=True, reason="BUG: a dropped message takes `is_settled` with it, which is told once")
     def test_the_gone_are_closed_in_spite_of_the_dropping(
         self, path: Path, refuse: Callable[..., None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -497,9 +491,6 @@ class TestFailure:
             said = writing.said
         assert said[-1] == "missed 2"
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG: the Recording is kept though its COMMIT failed: its boot is not in the file"
-    )
     def test_a_failure_at_the_very_beginning(self, path: Path, refuse: Callable[..., None]) -> None:
         refuse()
         with Writing(path) as writing:
@@ -732,7 +723,6 @@ class TestMaxSize:
             writing.send(begin(), self.ladder())
             self.wait_until_in_bound(writing, path)
 
-    @pytest.mark.xfail(strict=True, reason="BUG: PRUNE_STEP is more than all that a small file holds")
     def test_no_more_is_removed_than_has_to_be(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(writer_module, "PRUNE_STEP", WHOLE_STEP)
         with Writing(path, Bounds(max_bytes=self.SIZE)) as writing:

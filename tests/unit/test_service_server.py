@@ -24,7 +24,7 @@ from proc_cache.service.client import EngineClient
 from proc_cache.service.encoding import encode
 from proc_cache.service.protocol import CHAIN, DESCENT, SNAPSHOT, STATS, VERSION, frame
 from tests.helpers import messages
-from tests.helpers.calling import Clock, Desk, Ticking
+from tests.helpers.calling import Call, Clock, Desk, Ticking
 from tests.helpers.processes import NOBODY, Forked
 from tests.helpers.story import SECOND_NS
 
@@ -501,28 +501,33 @@ class TestMany:
         second.close()
 
     def test_no_descriptor_is_left(self, desk: Desk, clock: Clock) -> None:
-        with desk.call() as first, desk.call() as second:
+        with desk.call() as first:
             desk.turn(1)
+            with desk.call() as second:
+                self.check_without_descriptors(desk, first)
+                second.ask(CHAIN, 1, None)
+                clock.ahead_s += 1.5
+                assert [link.pid for link in second.answer()[1]] == [1]
+
+    @staticmethod
+    def check_without_descriptors(desk: Desk, first: Call) -> None:
+        assert figures(desk, "callers") == (1,)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        padding = [os.dup(0) for _ in range(highest)]  # so that no number is free below
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(padding) + 1, hard))
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                os.dup(0)
+            assert caught.value.errno == errno.EMFILE
+            desk.turn(5)
             assert figures(desk, "callers") == (1,)
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-            padding = [os.dup(0) for _ in range(highest)]  # so that no number is free below
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (max(padding) + 1, hard))
-                with pytest.raises(OSError, match="Too many open files") as caught:
-                    os.dup(0)
-                assert caught.value.errno == errno.EMFILE
-                desk.turn(5)
-                assert figures(desk, "callers") == (1,)
-                assert desk.server._poll.poll(0) == []  # it does not try again and again
-                assert first.pids(1) == [1]
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                for descriptor in padding:
-                    os.close(descriptor)
-            second.ask(CHAIN, 1, None)
-            clock.ahead_s += 1.5
-            assert [link.pid for link in second.answer()[1]] == [1]
+            assert desk.server._poll.poll(0) == []  # it does not try again and again
+            assert first.pids(1) == [1]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in padding:
+                os.close(descriptor)
 
     def test_a_hundred_callers_at_once(self, large_desk: Desk) -> None:
         calls = [large_desk.call() for _ in range(100)]

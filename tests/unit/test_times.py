@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proc_cache.kernel import clocks
-from proc_cache.times import Moment, clock, duration, local, parse_moment, parse_span, rfc3339
+from proc_cache.times import Moment, clock, day, duration, local, parse_moment, parse_span, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,13 +293,14 @@ class TestWrittenTimes:
                 moment = parse_moment(local(0, wall_ns), at("2026-11-22T12:00Z"))
             assert moment.from_ns <= wall_ns <= moment.until_ns
 
-    def test_local_time_in_milliseconds_is_cut_not_rounded(self) -> None:
-        booted = at("2026-11-22T12:03:07.999Z")
-        assert local(999_999, booted) == "2026-11-22T12:03:07.999"
-        assert local(1_000_000, booted) == "2026-11-22T12:03:08.000"
+    def test_local_time_is_cut_not_rounded(self) -> None:
+        booted = at("2026-11-22T12:03:07.999999Z")
+        assert local(999, booted) == "2026-11-22T12:03:07.999999+00:00"
+        assert local(1_000, booted) == "2026-11-22T12:03:08.000000+00:00"
         with zone(TOKYO):
-            assert local(0, booted) == "2026-11-22T21:03:07.999"
+            assert local(0, booted) == "2026-11-22T21:03:07.999999+09:00"
             assert clock(0, booted) == "21:03:07.999"
+            assert day(0, booted) == "2026-11-22 21:03:07"
 
     def test_rfc3339_is_utc_anywhere(self) -> None:
         booted = at("2026-11-22T12:03:07Z")

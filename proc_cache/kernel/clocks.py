@@ -55,7 +55,7 @@ class _Offset:
 
 _PARTED_NS = 1_000_000
 _SURE_NS = 100_000
-_FIRST_READINGS = 5
+_FIRST_READINGS = 20
 _boottime_after_monotonic = _Offset(time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
 _wall_after_boottime = _Offset(time.CLOCK_REALTIME, time.CLOCK_BOOTTIME)
 

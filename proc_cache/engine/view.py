@@ -58,15 +58,16 @@ class View:
 
         For a thread's id it is the process of that thread.
         """
+        span = _since_boot(moment)
         for node in self.table.owners(pid):
-            if moment is None or self._had_pid(node, moment):
+            if span is None or self._lived_in(node, span):
                 self.hits += 1
                 return node
         self.misses += 1
         shown = self._read(pid)
         if shown is None and self.reader is not None and pid and self.reader.is_hidden(pid):
             raise ProcessHiddenError(pid)
-        return shown if shown is None or moment is None or self._had_pid(shown, moment) else None
+        return shown if shown is None or span is None or self._lived_in(shown, span) else None
 
     def parent(self, node: Node) -> Node | None:
         """Give the parent, or None where it has none (ppid 0) or it is not known any more.
@@ -88,27 +89,25 @@ class View:
 
     def nodes(self, moment: Moment | None = None, *, with_dead: bool) -> Iterator[Node]:
         """Give the living and what waits to be reaped, all the dead too, or who lived at a moment."""
+        span = _since_boot(moment)
         unreaped = set() if with_dead or moment is not None or self.reader is None else set(self.reader.pids())
         for newest in list(self.table.newest.values()):
             node: Node | None = newest
             while node is not None:
-                if moment is not None:
-                    is_wanted = self._had_pid(node, moment)
+                if span is not None:
+                    is_wanted = self._lived_in(node, span)
                 else:
                     is_wanted = with_dead or not node.exit_ns or (node is newest and node.pid in unreaped)
                 if is_wanted:
                     yield node
                 node = node.previous
 
-    def _had_pid(self, node: Node, moment: Moment) -> bool:
-        """Tell whether a process lived at a moment; whose start is not known began after the owner before it."""
-        booted_ns = boot_wall_ns()
+    def _lived_in(self, node: Node, span: tuple[int, int]) -> bool:
+        """Tell whether a process lived in a span; whose start is not known began after the owner before it."""
         start_ns = node.start_ns
         if not start_ns and node.previous is not None:
             start_ns = node.previous.exit_ns + 1
-        if start_ns > moment.until_ns - booted_ns:
-            return False
-        return (node.exit_ns or self.table.timer()) >= moment.from_ns - booted_ns
+        return start_ns <= span[1] and (node.exit_ns or self.table.timer()) >= span[0]
 
     def _read(self, pid: int) -> Node | None:
         """Read a process from /proc; for a thread's id, which /proc answers for too, its process."""
@@ -194,10 +193,11 @@ class View:
         """Say what goes beside an answer: other owners of the pid, or that it is a thread's id."""
         if node.pid != pid:
             return (f"{pid} is a thread of {node.pid}: answering for {node.pid}",)
+        span = _since_boot(moment)
         others = [
             owner
             for owner in self.table.owners(pid)
-            if owner is not node and (moment is None or self._had_pid(owner, moment))
+            if owner is not node and (span is None or self._lived_in(owner, span))
         ]
         return mention_others(pid, [(owner, boot_wall_ns()) for owner in others])
 
@@ -243,6 +243,14 @@ class View:
             f"that is not remembered any more; the oldest end that is, of {oldest.pid} ({known_name(oldest)}), "
             f"was at {local(oldest.exit_ns, booted_ns)} (see --capacity and --ttl)"
         )
+
+
+def _since_boot(moment: Moment | None) -> tuple[int, int] | None:
+    """Turn a moment into a span of CLOCK_BOOTTIME."""
+    if moment is None:
+        return None
+    booted_ns = boot_wall_ns()
+    return moment.from_ns - booted_ns, moment.until_ns - booted_ns
 
 
 def mention_others(pid: int, others: Sequence[tuple[Node, int]]) -> tuple[str, ...]:

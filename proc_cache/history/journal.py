@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..process import Node
 
 SETTLE_NS = 200_000_000  # from a change to its writing
+PACE_NS = 20_000_000  # between two messages, unless there is more than a slice
 SLICE = 32  # processes written down between two looks at the kernel's queue
 MARKS_MAX = 1 << 18
 LENGTH = Struct(">I")
@@ -61,6 +62,7 @@ class Journal:
         self._unsent = memoryview(b"")
         self._heard = b""
         self._now_ns = clocks.boottime_ns()
+        self._next_ns = 0
         self._told_until_ns = 0
         self._told_lost = 0
         self._is_settled = False
@@ -122,6 +124,9 @@ class Journal:
     def flush(self) -> bool:
         """Hand over a slice of what has settled, and hear the writer; true where more could go at once."""
         self._now_ns = clocks.boottime_ns()
+        if self._now_ns < self._next_ns:
+            return False
+        self._next_ns = self._now_ns + PACE_NS
         if self._is_over:
             self._missed += len(self._marks)
             self._marks.clear()
@@ -137,7 +142,10 @@ class Journal:
                 for node in due:
                     del self._marks[node]
             self._hear()
-        return len(due) == SLICE
+        has_more = len(due) == SLICE
+        if has_more:
+            self._next_ns = self._now_ns
+        return has_more
 
     def _settled(self) -> list[Node]:
         """Give the next of those that have not changed for a moment: they were marked first."""

@@ -93,7 +93,7 @@ class TestRows:
         desk.story.now_ns -= SECOND_NS - SETTLE_NS + 1  # just before it is due
         desk.journal.flush()
         assert [message[2] for message in desk.messages()] in ([], [[]])
-        desk.story.now_ns += 1
+        desk.story.now_ns += journal_module.PACE_NS
         desk.journal.flush()
         assert [[row[PID] for row in message[2]] for message in desk.messages()] == [[10]]
 
@@ -246,6 +246,7 @@ class TestSlowWriter:
         node = desk.story.fork(1, 10)
         for _ in range(500):
             desk.journal.became(node, desk.story.now_ns)
+            desk.story.now_ns += journal_module.PACE_NS
             desk.journal.flush()
         assert len(desk.journal._execs) <= 101
 

@@ -19,7 +19,7 @@ from . import quantities
 from .sources import Where
 
 if TYPE_CHECKING:
-    from ..history.writer import Bounds
+    from ..history.bounds import Bounds
 
 Action = Callable[[], int]
 
@@ -212,7 +212,7 @@ def serve(  # noqa: PLR0913
 
 
 def _bounds(record: str | None, keep: int | None, max_size: int | None) -> Bounds:
-    from ..history.writer import Bounds
+    from ..history.bounds import Bounds
 
     if record is None and (keep or max_size):
         raise typer.BadParameter("they bound a history; give --record FILE too", param_hint="--keep, --max-size")

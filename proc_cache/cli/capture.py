@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from ..history.bounds import Bounds
     from ..history.journal import Journal
-    from ..history.writer import Bounds
     from ..process import CacheParams
 
 
@@ -85,9 +85,10 @@ class Capture:
 
     def _start_recording(self, path: str) -> None:
         from ..history import writer
+        from ..history.bounds import Bounds
         from ..history.journal import Journal
 
-        bounds = self._options.bounds or writer.Bounds()
+        bounds = self._options.bounds or Bounds()
         self.journal = Journal(writer.start(path, bounds), self.engine.view, self.engine.ledger, tell)
         self.engine.table.recorder = self.journal
         self._stack.callback(self.journal.finish)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from proc_cache.history import reader as reader_module
+from proc_cache.history.bounds import Bounds
 from proc_cache.history.journal import LENGTH, Journal
 from proc_cache.history.reader import HistoryView
 from proc_cache.history.schema import open_for_reading
-from proc_cache.history.writer import Bounds, Writer
+from proc_cache.history.writer import Writer
 from proc_cache.kernel import clocks
 from proc_cache.kernel.clocks import boot_wall_ns
 from proc_cache.process import Source

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from proc_cache.errors import HistoryError, NotAHistoryError, UnreadableHistoryError
+from proc_cache.history.bounds import Bounds
 from proc_cache.history.schema import APPLICATION_ID, VERSION, open_for_reading, open_for_writing
-from proc_cache.history.writer import Bounds, start
+from proc_cache.history.writer import start
 from tests.helpers.processes import NOBODY
 from tests.helpers.recording import begin, record, row, rows
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from proc_cache import query
+from proc_cache.history import bounds as bounds_module
 from proc_cache.history import writer as writer_module
+from proc_cache.history.bounds import Bounds
 from proc_cache.history.schema import open_for_writing
-from proc_cache.history.writer import Bounds
 from proc_cache.kernel.clocks import TICK_NS
 from proc_cache.process import Source
 from tests.helpers.processes import wait_until
@@ -34,7 +35,7 @@ from tests.helpers.recording import (
     view_of,
 )
 
-WHOLE_STEP = writer_module.PRUNE_STEP
+WHOLE_STEP = bounds_module.STEP
 FACTS = (
     "pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, user, birth_user, "
     "session, exit_ns, exit_status"
@@ -639,7 +640,7 @@ class TestMaxSize:
 
     @pytest.fixture(autouse=True)
     def small_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(writer_module, "PRUNE_STEP", 512)
+        monkeypatch.setattr(bounds_module, "STEP", 512)
 
     def used(self, path: Path) -> int:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
@@ -724,7 +725,7 @@ class TestMaxSize:
             self.wait_until_in_bound(writing, path)
 
     def test_no_more_is_removed_than_has_to_be(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(writer_module, "PRUNE_STEP", WHOLE_STEP)
+        monkeypatch.setattr(bounds_module, "STEP", WHOLE_STEP)
         with Writing(path, Bounds(max_bytes=self.SIZE)) as writing:
             numbers = range(1, self.BATCH * self.BATCHES)
             writing.send(begin(), rows(*(row(n, n, n, cmdline=b"x" * 60, exit_s=n + 0.5) for n in numbers)))

@@ -394,7 +394,7 @@ def test_a_span_is_said_as_a_person_says_it(span_ns: int, text: str) -> None:
 
 def test_the_time_of_the_boot_stands_still_though_its_reader_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = 5 * SECOND_NS
-    held_up = iter([0, 0, 0, 0, 0, 7_000_000, *([0] * 50)])
+    held_up = iter([0, 0, 0, 0, 0, 7_000_000, *([0] * 500)])
 
     def read(clock_id: int) -> int:
         """Each look takes a microsecond; before the sixth another process has the CPU for 7 ms."""

@@ -2,6 +2,9 @@
 
     kernel message --> event --> engine (tree + caches) --> query --> rendering --> command
        kernel/        events.py      engine/                query.py     render/      cli/
+                                        |
+                                        +--> service/   a socket: other commands ask this engine
+                                        +--> history/   SQLite: ask next week
 
 `kernel/` reads the proc connector and /proc; `engine/` keeps every process and its ancestors; `query.py` asks;
 `render/` writes answers down; `cli/` is the command line. `api.py` and `Engine` are for programs.

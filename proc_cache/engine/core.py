@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import query
+from ..closing import Closing
 from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
@@ -23,8 +24,7 @@ from .view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from ..events import Event
     from ..process import Node
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BATCH = 512  # datagrams received before timers and callers get their turn
 
 
-class Engine:
+class Engine(Closing):
     """Knows which processes there are and were. Use it as a context manager, or call `close()`.
 
     `observer` is called with every event that was about a process, right after it was applied, with the
@@ -85,14 +85,6 @@ class Engine:
         if self._connector is not None:
             self._connector.close()
             self._connector = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def fileno(self) -> int:
         """Give the connector's descriptor, for a loop of one's own around `pump(0)`."""

@@ -14,6 +14,7 @@ from errno import EACCES, ECONNREFUSED, ENOBUFS, EPERM, EPROTONOSUPPORT
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
+from ..closing import Closing
 from ..errors import (
     ConnectorNotBuiltError,
     ConnectorNotPermittedError,
@@ -27,7 +28,6 @@ from . import wire
 from .clocks import deadline_s, left_s
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 RECEIVE_BUFFER_BYTES = 64 << 20  # asked for; the kernel gives what the privilege allows
@@ -60,7 +60,7 @@ def foreign_namespaces() -> list[str]:
     return foreign
 
 
-class ProcConnector:
+class ProcConnector(Closing):
     """A listening socket of the proc connector; made by `open()`, closed by `close()` or a `with` block."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -116,14 +116,6 @@ class ProcConnector:
             pass  # the kernel had refused LISTEN already, or has no room: closing is all that is left
         finally:
             self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _listen(self) -> None:
         # Acknowledgements for other listeners reach this socket too: only the number tells them apart.

@@ -9,6 +9,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..closing import Closing
 from ..errors import EngineRunningError, EngineUnavailableError
 from ..kernel.clocks import deadline_s, left_s, pause
 from .address import VARIABLE, is_too_long, own_path
@@ -16,7 +17,6 @@ from .peer import credentials, groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
 _BACKLOG = 256
@@ -25,7 +25,7 @@ _OWNER_AND_GROUP = 0o660
 _LOCK_S = 1.0
 
 
-class Listener:
+class Listener(Closing):
     """A listening Unix socket, and who may call. `group` is the id of a group it is open to, besides its owner."""
 
     def __init__(self, sock: socket.socket, path: str, group: int | None) -> None:
@@ -96,14 +96,6 @@ class Listener:
         except OSError:
             pass  # it is gone, or its directory is: nothing is left behind
         self.socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import select
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..closing import Closing
 from ..errors import MalformedFrameError
 from ..kernel.clocks import monotonic_s
 from ..record import Record
@@ -21,8 +22,6 @@ from .answers import Answers, refusal
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
 
     from ..engine.core import Engine
     from .listening import Listener
@@ -83,7 +82,7 @@ class Caller:
         return data
 
 
-class Server:
+class Server(Closing):
     """An engine and who asks it: call `turn()` again and again."""
 
     def __init__(self, engine: Engine, listener: Listener | None) -> None:
@@ -138,14 +137,6 @@ class Server:
         self._poll.close()
         if self.listener is not None:
             self.listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- calls ------------------------------------------------------------------------------------------
 

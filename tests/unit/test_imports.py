@@ -20,7 +20,7 @@ MODULES = {
 
 # From low to high: a module imports its own layer and those above it in this list, nothing else of ours.
 LAYERS = [
-    {"version", "record", "errors"},
+    {"version", "record", "errors", "closing"},
     {"times"},
     {"events", "process"},
     {"query"},

@@ -6,8 +6,10 @@ they can be compared across boots, and turned back into time since boot exactly.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import stat
 
 from ..errors import NotAHistoryError, UnreadableHistoryError
 
@@ -100,18 +102,42 @@ def open_for_writing(path: str) -> sqlite3.Connection:
 def open_for_reading(path: str) -> sqlite3.Connection:
     """Open a history that may be written to meanwhile. Raises HistoryError."""
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # SQLite's own errors do not say why
-        database = sqlite3.connect(f"file://{_quote(path)}?mode=ro", uri=True, timeout=_BUSY_S)
-        try:
-            check(database, path)
-        except BaseException:
-            database.close()
-            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # SQLite's own errors do not say why
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
     except OSError as error:
-        raise UnreadableHistoryError(f"the history {path} cannot be read: {error.strerror}") from error
+        raise UnreadableHistoryError(_unreadable(path, str(error.strerror))) from error
+    if is_directory:
+        raise UnreadableHistoryError(_unreadable(path, "it is a directory"))
+    try:
+        return _open_checked(path, "mode=ro")
     except sqlite3.Error as error:
-        raise UnreadableHistoryError(f"the history {path} cannot be read: {error}") from error
+        if not _has_log(path):
+            # A log is shared through files beside this one, even to read; on a read-only disk there are none.
+            with contextlib.suppress(sqlite3.Error):
+                return _open_checked(path, "mode=ro&immutable=1")
+        raise UnreadableHistoryError(_unreadable(path, str(error))) from error
+
+
+def _open_checked(path: str, options: str) -> sqlite3.Connection:
+    database = sqlite3.connect(f"file://{_quote(path)}?{options}", uri=True, timeout=_BUSY_S)
+    try:
+        check(database, path)
+    except BaseException:
+        database.close()
+        raise
     return database
+
+
+def _has_log(path: str) -> bool:
+    try:
+        return os.stat(f"{path}-wal").st_size > 0
+    except OSError:
+        return False
+
+
+def _unreadable(path: str, reason: str) -> str:
+    return f"the history {path} cannot be read: {reason}; give a file that `--record` wrote"
 
 
 def check(database: sqlite3.Connection, path: str) -> None:

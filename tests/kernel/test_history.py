@@ -418,3 +418,21 @@ def test_a_file_of_somebody_else_is_not_recorded_to(tmp_path: Path, command: lis
     ended = proc_cache(*command, "--record", str(path))
     assert (ended.status, ended.stdout, len(ended.complaints)) == (69, "", 1), ended
     assert path.read_text() == "not a database\n" * 100
+
+
+def test_a_history_on_a_read_only_disk_is_read(tmp_path: Path) -> None:
+    """A log is shared through files beside the history, which cannot be made there."""
+    with mounted(tmp_path / "disk", "size=8m") as disk:
+        history = disk / "history"
+        with serving("--record", str(history)) as engine:
+            assert engine.end() == 0
+        remount(disk, "ro")
+        ended = proc_cache("chain", "--from", str(history), "1")
+        assert (ended.status, ended.stderr) == (0, "")
+        assert ended.stdout.startswith("1|")
+
+
+def test_a_directory_is_no_history(tmp_path: Path) -> None:
+    ended = proc_cache("chain", "--from", str(tmp_path), "1")
+    assert (ended.status, len(ended.complaints)) == (69, 1)
+    assert "it is a directory" in ended.stderr

@@ -12,6 +12,7 @@ from ..kernel.priority import Priority
 from ..record import Record
 from ..service.listening import Listener
 from ..service.server import Server
+from .signals import unwind_on_sighup
 from .terminal import tell
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Capture:
 
     def _start(self) -> None:
         options, engine = self._options, self.engine
+        unwind_on_sighup()  # or the socket would stay behind
         listener = self._listen()
         if listener is not None:
             self._stack.callback(listener.close)

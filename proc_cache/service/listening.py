@@ -141,6 +141,15 @@ def _clear(path: str) -> None:
     raise EngineRunningError(f"another engine answers at {path} already: process {pid}")
 
 
+def _give_to(path: str, group: int) -> None:
+    try:
+        os.chown(path, -1, group)
+    except PermissionError as error:
+        raise EngineUnavailableError(
+            f"the socket cannot be given to group {group}: run it as root, or name a group that you are in"
+        ) from error
+
+
 def _bind(path: str, group: int | None) -> socket.socket:
     """Bind and listen; nobody can connect before the socket has its owner, group and mode."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -152,7 +161,7 @@ def _bind(path: str, group: int | None) -> socket.socket:
             os.umask(umask)
         try:
             if group is not None:
-                os.chown(path, -1, group)
+                _give_to(path, group)
                 os.chmod(path, _OWNER_AND_GROUP)
             sock.setblocking(False)
             sock.listen(_BACKLOG)

@@ -232,7 +232,7 @@ def test_after_a_kill_the_next_one_takes_over(socket_path: str) -> None:
             assert os.stat(socket_path).st_ino == inode
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=["TERM", "INT", "HUP"])
 def test_a_signal_ends_it(served: Serving, socket_path: str, number: signal.Signals) -> None:
     assert proc_cache("chain", "1").status == 0
     assert served.end(number) == 0
@@ -240,6 +240,17 @@ def test_a_signal_ends_it(served: Serving, socket_path: str, number: signal.Sign
     first, last = served.stderr.splitlines()
     assert socket_path in first
     assert "requests answered" in last
+
+
+def test_it_outlives_its_terminal_if_it_is_told_to(socket_path: str) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup(1) does; it is inherited
+    try:
+        with serving() as served:
+            os.kill(served.pid, signal.SIGHUP)
+            assert served.stats()["answered"] >= 0
+            assert served.end() == 0
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_a_socket_that_cannot_be_made(socket_path: str) -> None:
@@ -378,6 +389,13 @@ class TestGroup:
             assert ended.lines[1] == proc_cache("chain", str(os.getpid())).lines[0]
             assert len(ended.complaints) == 1  # that there is no such process now
             assert served.stats()["malformed"] == 0
+
+    def test_a_group_that_is_not_ones_own(self, group: grp.struct_group, socket_path: str) -> None:
+        os.chmod(os.path.dirname(socket_path), 0o777)
+        ended = in_fork(["serve", "--group", group.gr_name], before=become(NOBODY, [NOBODY]))
+        assert (ended.status, ended.stdout, len(ended.complaints)) == (69, "", 1)
+        assert "or name a group that you are in" in ended.stderr
+        assert not os.path.lexists(socket_path)
 
     def test_a_group_that_does_not_exist(self) -> None:
         ended = proc_cache("serve", "--group", "no-such-group")

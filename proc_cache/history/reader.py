@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _RUNNING_NS = 5_000_000_000  # a recording that was written to a shorter time ago goes on
 _OTHERS_MAX = 100
+_NODES_MAX = 1 << 16
 
 _COLUMNS = (
     "process.id, process.boot, booted_ns, process.pid, start_ns, ppid, ppid_source, parent, adopter_pid, cmd, "
@@ -103,6 +104,11 @@ class HistoryView:
         """Give the process of a row."""
         known = self._nodes.get(number)
         return known or next(self._read("WHERE process.id = ?", (number,)), None)
+
+    def forget_if_many(self) -> None:
+        """Let go of what was read, once it is much; for who goes through a whole file, between two of its steps."""
+        if len(self._nodes) > _NODES_MAX:
+            self._nodes.clear()
 
     def _owners(self, pid: int, moment: Moment | None) -> Iterator[RecordedNode]:
         if moment is None:

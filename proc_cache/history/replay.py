@@ -41,6 +41,7 @@ class Happening(Record):
 def replay(view: HistoryView) -> Iterator[Happening]:
     """Give the forks, execs and exits of a history as it is now; no writer waits for the end of this."""
     for row in view.database.execute(_EVENTS):
+        view.forget_if_many()
         node = view.by_id(row[2])
         if node is not None:
             yield _happening(view, node, row)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proc_cache.events import Event, Exec, Exit, Fork
+from proc_cache.history import reader as reader_module
 from proc_cache.history.replay import Happening, replay
 from proc_cache.kernel.clocks import boot_wall_ns
 from proc_cache.process import Process, Source
@@ -189,3 +190,16 @@ def test_an_exec_of_nobody_in_the_file_is_left_out(path: Path) -> None:
     record(path, begin(), rows(execs=[exec_row(1, 150, b"ls")]))
     with view_of(path) as view:
         assert list(replay(view)) == []
+
+
+def test_a_long_replay_does_not_keep_what_it_has_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, recorded = recorded_scene(path)
+    whole = [(each.time_ns, each.process) for each in played(recorded)]
+    monkeypatch.setattr(reader_module, "_NODES_MAX", 0)
+    with recorded.view() as view:
+        again, held = [], []
+        for each in replay(view):
+            again.append((each.time_ns, each.process))
+            held.append(len(view._nodes))
+    assert again == whole
+    assert max(held) <= 2, "a step reads its own process, and who adopted it"

@@ -153,6 +153,20 @@ def split_cmdline(cmdline: bytes) -> list[bytes]:
     return cmdline.removesuffix(b"\0").split(b"\0") if cmdline else []
 
 
+CMDLINE_KEPT_BYTES = 4096  # of the arguments of one that has ended: else anybody could fill the memory with them
+_CUT = b"\0\xe2\x80\xa6"  # a last argument `…` without the NUL that every real one ends with
+
+
+def cut_cmdline(cmdline: bytes, limit: int) -> bytes:
+    """Give as much of the arguments as may be kept, with a mark at the end where that is not all."""
+    return cmdline if len(cmdline) <= limit + len(_CUT) else cmdline[:limit] + _CUT
+
+
+def is_cmdline_cut(cmdline: bytes) -> bool:
+    """Tell whether the mark is there."""
+    return cmdline.endswith(_CUT)
+
+
 class Process(Record):
     """What is known of one process, frozen, as answers give it; None is unknown.
 
@@ -169,6 +183,7 @@ class Process(Record):
     source: str  # of cmd
     former_cmds: tuple[str, ...]  # the names it had before its last exec, oldest first
     cmdline: tuple[bytes, ...] | None
+    is_cmdline_cut: bool
     uid: int | None
     user: str | None
     birth_user: str | None

@@ -20,6 +20,7 @@ from __future__ import annotations
 from _thread import RLock
 
 from ..kernel.clocks import boottime_ns
+from ..process import CMDLINE_KEPT_BYTES, cut_cmdline
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:
@@ -137,6 +138,8 @@ class ProcessTable:
         """
         node.exit_ns = exit_ns
         node.exit_status = status
+        if node.cmdline is not None and len(node.cmdline) > CMDLINE_KEPT_BYTES:
+            node.cmdline = cut_cmdline(node.cmdline, CMDLINE_KEPT_BYTES)
         self._queue.append(node)
         self.alive -= 1
         self.dead += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS, boot_wall_ns
 from ..kernel.procfs import make_node
-from ..process import Node, Process, Source, known_name, split_cmdline
+from ..process import Node, Process, Source, is_cmdline_cut, known_name, split_cmdline
 from ..query import Miss
 from ..times import local
 from .identity import can_be_parent
@@ -168,6 +168,7 @@ class View:
             source=node.source,
             former_cmds=node.former,
             cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
+            is_cmdline_cut=node.cmdline is not None and is_cmdline_cut(node.cmdline),
             uid=node.uid if isinstance(node.uid, int) else None,
             user=self.user(node),
             birth_user=self.birth_user(node),

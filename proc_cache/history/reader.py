@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..engine.view import mention_others
 from ..kernel.clocks import wall_ns
-from ..process import Node, Process, Source, known_name, split_cmdline
+from ..process import Node, Process, Source, is_cmdline_cut, known_name, split_cmdline
 from ..query import Miss
 from ..times import local
 from .schema import open_for_reading, read_boot_id
@@ -106,7 +106,7 @@ class HistoryView:
         return known or next(self._read("WHERE process.id = ?", (number,)), None)
 
     def forget_if_many(self) -> None:
-        """Let go of what was read, once it is much; for who goes through a whole file, between two of its steps."""
+        """Let go of what was read, once it is much: for who goes through a whole file, between two steps."""
         if len(self._nodes) > _NODES_MAX:
             self._nodes.clear()
 
@@ -163,6 +163,7 @@ class HistoryView:
             source=node.source,
             former_cmds=node.former,
             cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
+            is_cmdline_cut=node.cmdline is not None and is_cmdline_cut(node.cmdline),
             uid=node.uid if isinstance(node.uid, int) else None,
             user=node.user,
             birth_user=node.birth_user,

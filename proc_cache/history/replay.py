@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..events import Exec, Exit, Fork
-from ..process import Process, split_cmdline
+from ..process import Process, is_cmdline_cut, split_cmdline
 from ..record import Record
 from .reader import birth_name
 
@@ -61,6 +61,7 @@ def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> H
         event = Fork(0, 0, time_ns, node.ppid or 0, node.ppid or 0, pid, pid)
         cmd, source = birth_name(node)
         facts = {"cmd": cmd, "source": source, "cmdline": None, "user": node.birth_user}
+        facts["is_cmdline_cut"] = False
         former = 0
     else:
         event = Exec(0, 0, time_ns, pid, pid)
@@ -68,6 +69,7 @@ def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> H
             "cmd": cmd.decode("utf-8", "surrogateescape"),
             "source": source,
             "cmdline": None if cmdline is None else tuple(split_cmdline(cmdline)),
+            "is_cmdline_cut": cmdline is not None and is_cmdline_cut(cmdline),
             "user": user.decode("utf-8", "surrogateescape") or None,
         }
         former = max(0, len(node.former) - later)

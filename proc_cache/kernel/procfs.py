@@ -10,7 +10,7 @@ import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
 
 from ..errors import ProcessHiddenError
-from ..process import Node
+from ..process import CMDLINE_KEPT_BYTES, Node, cut_cmdline
 from ..record import Record
 from .clocks import ticks_to_ns
 
@@ -123,7 +123,7 @@ class ProcReader:
             uid = os.fstat(directory).st_uid
             cmdline = None
             if not stat.flags & PF_KTHREAD:
-                cmdline = self._read(pid, "cmdline", directory, CMDLINE_LIMIT) or None
+                cmdline = self._read_cmdline(pid, directory)
             tids: tuple[int, ...] = ()
             if with_tids and stat.num_threads > 1:
                 tids = _list_tids(directory, pid)
@@ -133,6 +133,11 @@ class ProcReader:
             return None
         finally:
             os.close(directory)
+
+    def _read_cmdline(self, pid: int, directory: int) -> bytes | None:
+        """Read the arguments; where they are longer than is read, the end is marked."""
+        cmdline = self._read(pid, "cmdline", directory, CMDLINE_LIMIT + CMDLINE_KEPT_BYTES)
+        return cut_cmdline(cmdline, CMDLINE_LIMIT) if cmdline else None
 
     def see_all(self) -> Iterator[Sighting]:
         """Read every process that is listed, threads' ids included; what is hidden or gone is passed over."""

@@ -64,6 +64,8 @@ def process_object(process: Process) -> Object:
         result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
         if not all(_is_utf8(argument) for argument in process.cmdline):
             result["cmdline_raw"] = [b64encode(argument).decode() for argument in process.cmdline]
+    if process.is_cmdline_cut:
+        result["cmdline_cut"] = True
     if process.generations_left_out:
         result["generations_left_out"] = process.generations_left_out
     return result

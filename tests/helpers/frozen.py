@@ -22,6 +22,7 @@ def process(pid: int, ppid: int = 1, **facts: Any) -> Process:
         "source": Source.EXEC,
         "former_cmds": (),
         "cmdline": None,
+        "is_cmdline_cut": False,
         "uid": 0,
         "user": "root",
         "session": 1,

@@ -152,3 +152,17 @@ def test_descendant_finds_a_process_by_such_a_name(name: bytes, named: dict[byte
     ended = proc_cache("descendant", str(named[name]), "--", name)
     assert ended.status == 0
     assert ended.stdout.startswith(f"{named[name]}|")
+
+
+def test_arguments_longer_than_are_kept_are_cut_and_marked() -> None:
+    """In the one-shot answer of /proc, 128 KiB; of two arguments of 100 KiB the second is cut."""
+    long = "x" * 100_000
+    with running(["sh", "-c", "read stay", long, long]) as process:
+        ended = proc_cache("chain", "--format", "json", str(process.pid))
+        link = ended.json()["links"][0]
+        assert link["cmdline_cut"] is True
+        assert link["cmdline"][:4] == ["sh", "-c", "read stay", long]
+        assert link["cmdline"][5] == "…"
+        assert 0 < len(link["cmdline"][4]) < len(long)
+        whole = proc_cache("chain", "--format", "json", str(os.getpid())).json()["links"][0]
+        assert "cmdline_cut" not in whole

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from proc_cache.process import Node, Process, Source, is_name_certain, known_name, split_cmdline
+from proc_cache.process import (
+    Node,
+    Process,
+    Source,
+    cut_cmdline,
+    is_cmdline_cut,
+    is_name_certain,
+    known_name,
+    split_cmdline,
+)
 
 
 def node(cmd: str, source: str) -> Node:
@@ -22,6 +31,7 @@ def process(status: int | None) -> Process:
         source=Source.EXEC,
         former_cmds=(),
         cmdline=None,
+        is_cmdline_cut=False,
         uid=0,
         user="root",
         birth_user="root",
@@ -92,3 +102,20 @@ def test_the_uid_at_birth_is_kept() -> None:
     born.uid = 1000
     assert born.birth_uid == 0
     assert "10 'sh'" in repr(born)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "kept", "is_cut"),
+    [
+        (b"sh\0-c\0", b"sh\0-c\0", False),
+        (b"x" * 20 + b"\0", b"x" * 10 + b"\0\xe2\x80\xa6", True),
+        ("…\0".encode(), "…\0".encode(), False),  # an argument that is really so
+        (b"x" * 13 + b"\0", b"x" * 13 + b"\0", False),  # no longer than with the mark
+    ],
+)
+def test_what_is_too_long_is_cut_and_marked(cmdline: bytes, kept: bytes, is_cut: bool) -> None:
+    limit = 10
+    assert cut_cmdline(cmdline, limit) == kept
+    assert is_cmdline_cut(kept) is is_cut
+    assert cut_cmdline(kept, limit) == kept, "cutting twice changes nothing"
+    assert split_cmdline(kept)[-1] == ("…".encode() if is_cut else split_cmdline(cmdline)[-1])

@@ -359,3 +359,18 @@ def test_times_are_nanoseconds_of_the_timer() -> None:
     table.add(node)
     table.retire(node, int(9.4 * SECOND_NS), 0)
     assert table.expire() == 1
+
+
+def test_the_arguments_of_the_dead_are_bounded() -> None:
+    """Else anybody could fill the memory: 65,536 processes with 128 KiB each."""
+    story = Story()
+    node = story.fork(1, 10)
+    node.cmdline = b"x" * 100_000 + b"\0"
+    child = story.fork(10, 11)
+    story.exit(10)
+    assert node.cmdline is not None
+    assert len(node.cmdline) < 4200
+    assert story.view.describe(node).is_cmdline_cut
+    assert child.cmdline == b"x" * 100_000 + b"\0", "what lives keeps them whole"
+    story.exit(11)
+    assert not any(len(each.cmdline or b"") > 4200 for each in story.table.nodes())

@@ -9,6 +9,7 @@ from errno import EAGAIN, EINPROGRESS
 from struct import Struct
 
 from ..errors import EngineHungUpError, EngineRefusedError, EngineUnavailableError
+from ..kernel.clocks import monotonic_s
 from ..query import Verdict
 from . import protocol
 from .address import asked_paths, is_too_long
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..selection import Selection
     from ..times import Moment
 
+_QUIET_S = 1.0
 TIMEOUT_S = 5.0  # an engine that is silent for so long is stopped, or stuck
 _CHUNK = 1 << 16
 _PEER = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
@@ -35,7 +37,7 @@ class EngineClient:
     def __init__(self, sock: _socket.socket, path: str) -> None:
         self._socket = sock
         self._received = bytearray()
-        self._is_used = False
+        self._last_s = monotonic_s()  # when it connected, or asked
         self.path = path
 
     @classmethod
@@ -78,12 +80,14 @@ class EngineClient:
         request = protocol.write_request(os.getpid(), kind, *arguments)
         if len(request) > protocol.REQUEST_MAX:
             raise EngineRefusedError("the question is longer than an engine takes")
-        if self._is_used:
-            try:
-                return self._exchange(request)
-            except EngineHungUpError:  # it does so with who asks nothing for a while
-                self._call_again()
-        self._is_used = True
+        was_quiet_s = monotonic_s() - self._last_s
+        self._last_s = monotonic_s()
+        try:
+            return self._exchange(request)
+        except EngineHungUpError:
+            if was_quiet_s < _QUIET_S:
+                raise
+        self._call_again()  # it hangs up on who asks nothing for a while
         return self._exchange(request)
 
     def _exchange(self, request: bytes) -> tuple[tuple[Any, ...], Iterator[Process]]:

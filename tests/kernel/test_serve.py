@@ -561,3 +561,14 @@ def test_a_hundred_callers_at_once_during_a_storm(served: Serving, fork_storm: P
     assert (after["lost"], after["overruns"], after["late"], after["malformed"]) == (0, 0, 0, 0)
     assert after["forks"] - before["forks"] >= STORM
     assert after["answered"] - before["answered"] >= 600
+
+
+def test_who_asks_late_is_answered_by_the_engine() -> None:
+    """`tail -f pids | proc-cache chain -`: the engine has hung up when the first PID comes."""
+    with serving() as served:
+        gone = dead_pid()
+        client = EngineClient.connect()
+        assert client is not None
+        wait_until(lambda: served.stats()["late"] == 1, "it hangs up on who says nothing", 8)
+        assert client.chain(gone).links[0].pid == gone
+        client.close()

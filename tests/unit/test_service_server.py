@@ -357,7 +357,10 @@ class TestLate:
             call.wait_until_hung_up()
         assert figures(desk, "callers", "late", "answered") == (0, 1, 1)
 
-    def test_the_client_calls_again_where_it_was_hung_up_on(self, desk: Desk, clock: Clock) -> None:
+    def test_the_client_calls_again_where_it_was_hung_up_on(
+        self, desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client_module, "_QUIET_S", 0.0)  # that it was quiet, the server's clock says alone
         with get_context("fork").Pool(1) as pool:
             for _ in range(2):
                 asked = pool.apply_async(_ask_once_more)

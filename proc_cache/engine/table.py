@@ -12,7 +12,8 @@ dead rungs are ancestors of the living tip. So the middle of every long run of d
 and the rung below the gap says how many generations it is: seen from the tip as it grows, every SAMPLING-th
 birth; and everywhere when the held ones take most of the capacity.
 
-Of what has left, one bit stays: that somebody had this pid. A miss can then be told from a pid never seen.
+Of what has left, one byte stays for each pid: that somebody had it. A miss can then be told from a pid never
+seen.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class ProcessTable:
         self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
         self._shorten_step = max(params.capacity // 4, 4 * self._ladder_ends)
         self._shorten_beyond = params.capacity // 2 + self._shorten_step
-        self._forgotten = bytearray(PID_MAX_LIMIT + 1)  # by pid; pages that are never touched take no memory
+        self._forgotten = bytearray()  # by pid, as far as pids have come
         self._births = 0
 
     # --- looking ----------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ class ProcessTable:
 
     def was_forgotten(self, pid: int) -> bool:
         """Tell whether somebody had this pid who is not retained any more."""
-        return pid <= PID_MAX_LIMIT and bool(self._forgotten[pid])
+        return 0 <= pid < len(self._forgotten) and bool(self._forgotten[pid])
 
     # --- coming -----------------------------------------------------------------------------------------
 
@@ -207,7 +208,9 @@ class ProcessTable:
         else:
             self.alive -= 1
         newest = self.newest
-        if node.pid <= PID_MAX_LIMIT:
+        if 0 <= node.pid <= PID_MAX_LIMIT:
+            if node.pid >= len(self._forgotten):
+                self._forgotten.extend(bytes(2 * node.pid + 1 - len(self._forgotten)))
             self._forgotten[node.pid] = 1
         owner = newest[node.pid]
         if owner is node:

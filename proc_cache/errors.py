@@ -47,6 +47,10 @@ class NobodyFoundError(ProcCacheError):
         self.may_exist = may_exist
 
 
+class NotRememberedError(ProcCacheError):
+    """The question is about the dead, and only the living can be asked."""
+
+
 class EngineUnavailableError(ProcCacheError):
     """No engine answers at the socket; each subclass is one reason."""
 

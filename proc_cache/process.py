@@ -218,3 +218,38 @@ class Process(Record):
     def is_core_dumped(self) -> bool | None:
         """Whether it left a core; None where its end is unknown."""
         return None if self.exit_status is None else bool(self.exit_status & 0x80)
+
+
+def freeze(  # noqa: PLR0913
+    node: Node,
+    *,
+    current_ppid: int | None,
+    current_parent: str | None,
+    user: str | None,
+    birth_user: str | None,
+    booted_ns: int,
+    is_alive: bool | None,
+) -> Process:
+    """Freeze what is known of a process: its own facts, and what only a view of it can tell."""
+    return Process(
+        pid=node.pid,
+        ppid=node.ppid,
+        ppid_source=node.ppid_source,
+        current_ppid=current_ppid,
+        current_parent=current_parent,
+        cmd=known_name(node),
+        source=node.source,
+        former_cmds=node.former,
+        cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
+        is_cmdline_cut=node.cmdline is not None and is_cmdline_cut(node.cmdline),
+        uid=node.uid if isinstance(node.uid, int) else None,
+        user=user,
+        birth_user=birth_user,
+        session=node.session,
+        booted_ns=booted_ns,
+        start_time_ns=node.start_ns or None,
+        is_alive=is_alive,
+        exit_time_ns=node.exit_ns if node.exit_status is not None else None,
+        exit_status=node.exit_status,
+        generations_left_out=node.left_out,
+    )

@@ -21,10 +21,6 @@ class Moment(Record):
     from_ns: int
     until_ns: int
 
-    def around(self, within_ns: int) -> Moment:
-        """Give what lies at most so far from it."""
-        return Moment(self.from_ns - within_ns, self.until_ns + within_ns)
-
 
 def parse_moment(text: str, now_ns: int) -> Moment:
     """Read `12:03:07`, `2026-11-22T12:03:07Z` or `-90s`; what names no zone is local, no date the last such time.

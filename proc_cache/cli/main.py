@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import HistoryError
+from ..errors import HistoryError, NobodyFoundError, NotRememberedError, ProcCacheError
 from . import exit_status, plain
 from .signals import TerminatedError, unwind_on_sigterm
 from .terminal import abandon_stdout, tell
@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
         return exit_status.INTERRUPTED
     except TerminatedError:
         return exit_status.TERMINATED
-    except HistoryError as error:
-        tell(str(error))
-        return exit_status.UNAVAILABLE
+    except (HistoryError, NotRememberedError, NobodyFoundError) as error:
+        return _end_without_answer(error)
     except OSError as error:
         return _end_for_os_error(error)
     except Exception as error:  # noqa: BLE001  # the last resort: nobody sees a traceback who did not ask
@@ -78,6 +77,13 @@ def _dispatch_by_typer(arguments: list[str]) -> int:
     except usage_error as error:
         return _end_for_usage(error)
     return int(action()) if callable(action) else exit_status.ANSWERED
+
+
+def _end_without_answer(error: ProcCacheError) -> int:
+    tell(str(error))
+    if isinstance(error, NobodyFoundError):
+        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    return exit_status.UNAVAILABLE
 
 
 def _end_for_usage(error: Exception) -> int:

@@ -9,9 +9,9 @@ import typer
 from ..kernel.clocks import wall_ns
 from ..selection import Target
 from ..times import Moment, parse_moment, parse_span
+from .targets import read_target
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_DIGITS_MAX = 255
 
 
 def span(text: str) -> int:
@@ -41,10 +41,10 @@ def moment(text: str) -> Moment:
 
 def target(text: str) -> Target:
     """Read PID or PID@TIME."""
-    digits, has_time, time = text.partition("@")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
-        raise typer.BadParameter(f"{text!r} is not a PID; give a number, as `pgrep NAME` prints them")
-    return Target(int(digits), moment(time) if has_time else None)
+    try:
+        return read_target(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def group(name: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import query
-from ..errors import NobodyFoundError
 from ..history.reader import HistoryView
 from ..history.replay import replay
 from ..render import jsonlines
@@ -13,7 +12,7 @@ from ..render.chain import walk_text
 from ..render.events import event_line, event_object
 from ..selection import Chooser
 from . import exit_status
-from .terminal import tell, write
+from .terminal import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +22,9 @@ if TYPE_CHECKING:
 
 
 def run(options: WatchOptions, path: str) -> int:
-    """Print the events that were asked for, as fast as they are read. Raises HistoryError."""
+    """Print the events that were asked for, as fast as they are read. Raises HistoryError, NobodyFoundError."""
     view = HistoryView.open(path)
-    try:
-        chooser = Chooser(view, options.selection)
-    except NobodyFoundError as error:
-        tell(str(error))
-        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    chooser = Chooser(view, options.selection)
     for count, happening in enumerate(_chosen(view, options, chooser), start=1):
         write(_render(view, happening, is_json=options.form == "ndjson"))
         if count == options.count:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import NobodyFoundError
 from . import exit_status
-from .sources import NotRememberedError, Where, open_source
-from .terminal import style, tell, write, write_lines
+from .sources import Where, open_source
+from .terminal import style, write, write_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +15,8 @@ if TYPE_CHECKING:
 
 
 def run(selection: Selection, form: str | None, where: Where) -> int:
-    """Print what was asked for; 1 or 3 where it names a process that is not known."""
-    try:
-        processes = list(open_source(where).processes(selection))
-    except NobodyFoundError as error:
-        tell(str(error))
-        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
-    except NotRememberedError as error:
-        tell(str(error))
-        return exit_status.UNAVAILABLE
+    """Print what was asked for. Raises NobodyFoundError, NotRememberedError and HistoryError."""
+    processes = list(open_source(where).processes(selection))
     if selection.around is None:
         processes.sort(key=lambda process: (process.pid, process.start_time_ns or 0))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import query
 from ..engine.table import ProcessTable
 from ..engine.view import View
-from ..errors import EngineUnavailableError, ProcCacheError
+from ..errors import EngineUnavailableError, NotRememberedError
 from ..kernel.procfs import ProcReader
 from ..kernel.users import UserNames
 from ..process import CacheParams
@@ -14,14 +14,16 @@ from .terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Protocol
+    from collections.abc import Callable, Iterator
+    from typing import Protocol, TypeVar
 
     from ..process import Process
     from ..query import Chain, Descent
     from ..selection import Listing, Selection
     from ..service.client import EngineClient
     from ..times import Moment
+
+    T = TypeVar("T")
 
     class Source(Protocol):
         """Answers the questions."""
@@ -41,10 +43,6 @@ class Where(Record):
 
     may_ask_engine: bool = True
     history: str | None = None  # a file
-
-
-class NotRememberedError(ProcCacheError):
-    """The question is about the dead, and only the living can be asked."""
 
 
 def open_source(where: Where) -> Source:
@@ -112,30 +110,24 @@ class EngineFirst:
 
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Give the ancestry of a process."""
-        if self._engine is not None:
-            try:
-                return self._engine.chain(pid, moment)
-            except EngineUnavailableError as error:
-                self._give_up(error)
-        return self._fall_back().chain(pid, moment)
+        return self._ask(lambda source: source.chain(pid, moment))
 
     def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
         """Tell whether a process, or an ancestor of it, has a name."""
-        if self._engine is not None:
-            try:
-                return self._engine.descent(pid, cmd, is_strict=is_strict, moment=moment)
-            except EngineUnavailableError as error:
-                self._give_up(error)
-        return self._fall_back().descent(pid, cmd, is_strict=is_strict, moment=moment)
+        return self._ask(lambda source: source.descent(pid, cmd, is_strict=is_strict, moment=moment))
 
     def processes(self, selection: Selection) -> Iterator[Process]:
         """Give the processes of a selection. Raises NobodyFoundError, and NotRememberedError for the dead."""
+        # All before the first: an engine can end in the middle of its answer.
+        return iter(self._ask(lambda source: list(source.processes(selection))))
+
+    def _ask(self, question: Callable[[Source], T]) -> T:
         if self._engine is not None:
             try:
-                return iter(list(self._engine.processes(selection)))
+                return question(self._engine)
             except EngineUnavailableError as error:
                 self._give_up(error)
-        return self._fall_back().processes(selection)
+        return question(self._fall_back())
 
     def _give_up(self, error: EngineUnavailableError) -> None:
         tell(f"{error}; asking /proc instead")

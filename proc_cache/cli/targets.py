@@ -8,12 +8,11 @@ from .terminal import tell
 _DIGITS_MAX = 255  # NAME_MAX: longer than that, it cannot even be looked for
 
 
-def parse_target(word: str) -> Target | None:
-    """Read a PID or PID@TIME; says what is wrong with anything else."""
+def read_target(word: str) -> Target:
+    """Read a PID or PID@TIME. Raises ValueError with what is to be given."""
     digits, has_time, time = word.partition("@")
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
-        tell(f"{word!r} is not a PID; give a number, as `pgrep NAME` prints them")
-        return None
+        raise ValueError(f"{word!r} is not a PID; give a number, as `pgrep NAME` prints them")
     if not has_time:
         return Target(int(digits))
     from ..kernel.clocks import wall_ns
@@ -22,5 +21,13 @@ def parse_target(word: str) -> Target | None:
     try:
         return Target(int(digits), parse_moment(time, wall_ns()))
     except ValueError as error:
-        tell(f"{word}: {error}")
+        raise ValueError(f"{word}: {error}") from error
+
+
+def parse_target(word: str) -> Target | None:
+    """Read a PID or PID@TIME; says what is wrong with anything else."""
+    try:
+        return read_target(word)
+    except ValueError as error:
+        tell(str(error))
         return None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from .. import query
-from ..errors import ConnectorUnavailableError, NobodyFoundError
+from ..errors import ConnectorUnavailableError
 from ..events import Exec, Exit, Fork
 from ..kernel.clocks import deadline_s, left_s, monotonic_to_boottime_ns
 from ..render import jsonlines
@@ -75,7 +75,7 @@ def parse_events(words: str) -> frozenset[type]:
 
 
 def run(options: WatchOptions) -> int:
-    """Watch until the count, the time or the command is over, or the user ends it."""
+    """Watch until the count, the time or the command is over, or the user ends it. Raises NobodyFoundError."""
     capture = Capture(options.capture)
     try:
         with capture:
@@ -90,11 +90,7 @@ def run(options: WatchOptions) -> int:
 
 
 def _watch(capture: Capture, options: WatchOptions) -> int:
-    try:
-        chooser = Chooser(capture.engine.view, options.selection)
-    except NobodyFoundError as error:
-        tell(str(error))
-        return exit_status.CANNOT_TELL if error.may_exist else exit_status.NO
+    chooser = Chooser(capture.engine.view, options.selection)
     try:
         if options.command:
             return _run_command(capture, options, chooser)

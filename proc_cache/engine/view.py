@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS, boot_wall_ns
 from ..kernel.procfs import make_node
-from ..process import Node, Process, Source, is_cmdline_cut, known_name, split_cmdline
+from ..process import Node, Process, Source, freeze, known_name
 from ..query import Miss
 from ..times import local
 from .identity import can_be_parent
@@ -158,27 +158,14 @@ class View:
         """Freeze what is known of a process; `is_fresh` reads its present parent once more."""
         known_ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
         current_ppid = self.current_ppid(node) if is_fresh else known_ppid
-        return Process(
-            pid=node.pid,
-            ppid=node.ppid,
-            ppid_source=node.ppid_source,
+        return freeze(
+            node,
             current_ppid=current_ppid,
             current_parent=None if current_ppid == node.ppid else self._adopter_name(node, current_ppid),
-            cmd=known_name(node),
-            source=node.source,
-            former_cmds=node.former,
-            cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
-            is_cmdline_cut=node.cmdline is not None and is_cmdline_cut(node.cmdline),
-            uid=node.uid if isinstance(node.uid, int) else None,
             user=self.user(node),
             birth_user=self.birth_user(node),
-            session=node.session,
             booted_ns=boot_wall_ns(),
-            start_time_ns=node.start_ns or None,
             is_alive=not node.exit_ns,
-            exit_time_ns=node.exit_ns if node.exit_status is not None else None,
-            exit_status=node.exit_status,
-            generations_left_out=node.left_out,
         )
 
     def _adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:

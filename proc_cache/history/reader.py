@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..engine.view import mention_others
 from ..kernel.clocks import wall_ns
-from ..process import Node, Process, Source, is_cmdline_cut, known_name, split_cmdline
+from ..process import Node, Process, Source, freeze, known_name
 from ..query import Miss
 from ..times import local
 from .schema import open_for_reading, read_boot_id
@@ -153,27 +153,14 @@ class HistoryView:
         """Freeze what is known of a process; nothing is fresher than the file."""
         assert isinstance(node, RecordedNode)
         current_ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
-        return Process(
-            pid=node.pid,
-            ppid=node.ppid,
-            ppid_source=node.ppid_source,
+        return freeze(
+            node,
             current_ppid=current_ppid,
             current_parent=None if current_ppid == node.ppid else self._adopter_name(node),
-            cmd=known_name(node),
-            source=node.source,
-            former_cmds=node.former,
-            cmdline=None if node.cmdline is None else tuple(split_cmdline(node.cmdline)),
-            is_cmdline_cut=node.cmdline is not None and is_cmdline_cut(node.cmdline),
-            uid=node.uid if isinstance(node.uid, int) else None,
             user=node.user,
             birth_user=node.birth_user,
-            session=node.session,
             booted_ns=node.booted_ns,
-            start_time_ns=node.start_ns or None,
             is_alive=self._is_alive(node),
-            exit_time_ns=node.exit_ns if node.exit_status is not None else None,
-            exit_status=node.exit_status,
-            generations_left_out=0,
         )
 
     def _is_alive(self, node: RecordedNode) -> bool | None:

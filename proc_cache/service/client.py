@@ -13,6 +13,7 @@ from ..kernel.clocks import monotonic_s
 from ..query import Verdict
 from . import protocol
 from .address import asked_paths, is_too_long
+from .peer import credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _QUIET_S = 1.0
 TIMEOUT_S = 5.0  # an engine that is silent for so long is stopped, or stuck
 _CHUNK = 1 << 16
-_PEER = Struct("=iII")  # struct ucred: pid, uid, gid (socket(7))
 _TIMEVAL = Struct("@ll")  # struct timeval: seconds, microseconds
 
 
@@ -138,7 +138,8 @@ def _connect(path: str) -> _socket.socket | None:
     try:
         sock.connect(path)
         sock.settimeout(TIMEOUT_S)
-        if peer_uid(sock) in (0, os.geteuid()):
+        _, uid, _ = credentials(sock)
+        if uid in (0, os.geteuid()):
             return sock
     except OSError as error:
         if error.errno in (EAGAIN, EINPROGRESS):
@@ -151,8 +152,3 @@ def _connect(path: str) -> _socket.socket | None:
 def _seconds_and_us(seconds: float) -> tuple[int, int]:
     whole = int(seconds)
     return whole, int((seconds - whole) * 1e6)
-
-
-def peer_uid(sock: _socket.socket) -> int:
-    """Give the user at the other end, as the kernel knows it."""
-    return int(_PEER.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))[1])

@@ -17,41 +17,12 @@ from typing import Any
 import pytest
 
 from tests.helpers.cli import PROC_CACHE, REPOSITORY, proc_cache
+from tests.helpers.contract import MAY_STAND_BESIDE, OF_THE_EXIT_RECORD, PROCESS_FIELDS
 from tests.helpers.processes import Forked, comm_of, in_turn, rename, running, start_ticks_of, wait_until
 
 ME = str(os.getpid())
 NO_SUCH_PID = "4194305"
 
-PROCESS_FIELDS = {
-    "pid",
-    "ppid",
-    "current_ppid",
-    "tgid",
-    "cmd",
-    "cmdline",
-    "user",
-    "uid",
-    "start_time_ns",
-    "started_at",
-    "exited_at",
-    "exit_code",
-    "signal",
-    "source",
-}
-MAY_STAND_BESIDE = {
-    "current_parent",
-    "former_cmds",
-    "birth_user",
-    "run_time_s",
-    "ppid_source",
-    "session",
-    "alive",
-    "core_dumped",
-    "cmd_raw",
-    "cmdline_raw",
-    "generations_left_out",
-}
-OF_THE_EXIT_RECORD = {"cpu_s", "max_rss_bytes", "read_bytes", "write_bytes"}
 CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "notes", "chain", "links"}
 DESCENT_FIELDS = {"pid", "cmd", "descendant", "reason", "match", "chain"}
 

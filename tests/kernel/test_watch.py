@@ -16,44 +16,12 @@ from typing import Any
 import pytest
 
 from tests.helpers.cli import PROC_CACHE, Ended, Watching, proc_cache
+from tests.helpers.contract import MAY_STAND_BESIDE, OF_THE_EXIT_RECORD, PROCESS_FIELDS
 from tests.helpers.processes import Forked, chain_by_ps, rename, running, wait_until
 
 pytestmark = pytest.mark.kernel
 
-EVENT_FIELDS = {
-    "event",
-    "time",
-    "timestamp_ns",
-    "pid",
-    "ppid",
-    "current_ppid",
-    "tgid",
-    "cmd",
-    "cmdline",
-    "user",
-    "uid",
-    "start_time_ns",
-    "started_at",
-    "exited_at",
-    "exit_code",
-    "signal",
-    "source",
-    "chain",
-}
-MAY_STAND_BESIDE = {
-    "current_parent",
-    "former_cmds",
-    "birth_user",
-    "run_time_s",
-    "ppid_source",
-    "session",
-    "alive",
-    "core_dumped",
-    "cmd_raw",
-    "cmdline_raw",
-    "generations_left_out",
-}
-OF_THE_EXIT_RECORD = {"cpu_s", "max_rss_bytes", "read_bytes", "write_bytes"}
+EVENT_FIELDS = {"event", "time", "timestamp_ns", "chain"} | PROCESS_FIELDS
 
 WATCH_23 = ["--format", "ndjson", "--events", "exec", "--count", "23", "--cmd", "true"]
 

@@ -13,13 +13,10 @@ from proc_cache.process import Source
 from proc_cache.query import Descent
 from proc_cache.render import jsonlines
 from proc_cache.render.events import EVENT_NAMES, event_line, event_object
+from tests.helpers.contract import PROCESS_FIELDS
 from tests.helpers.frozen import SECOND_NS, chain, ended, process
 
 # The contract: design.md, section 4.
-PROCESS_FIELDS = {
-    *("pid", "ppid", "current_ppid", "tgid", "cmd", "cmdline", "user", "uid"),
-    *("start_time_ns", "started_at", "exited_at", "exit_code", "signal", "source"),
-}
 CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "chain", "links"}
 DESCENT_FIELDS = {"pid", "cmd", "descendant", "reason", "match", "chain"}
 

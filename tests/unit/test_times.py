@@ -245,9 +245,6 @@ class TestMoment:
         assert parse_moment("1970-01-01T00:00:00Z", NOW_NS) == Moment(0, SECOND_NS - 1)
         assert parse_moment("9999-12-31T23:59:59Z", NOW_NS).until_ns == at("9999-12-31T23:59:59Z") + SECOND_NS - 1
 
-    def test_around(self) -> None:
-        assert Moment(100, 200).around(30) == Moment(70, 230)
-
 
 LIKE_TIMES = st.text(alphabet="0123456789-:.,TZ+ smhdW", max_size=30)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from proc_cache import ConnectorUnavailableError, Engine
 from proc_cache.kernel.netlink import ProcConnector
+from tests.helpers.storms import compile_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,13 +61,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def fork_storm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program: `fork-storm N` lets N processes be born and die, one after the other, as fast as it can."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler: a storm of forks cannot be made fast enough")
-    directory = tmp_path_factory.mktemp("fork-storm")
-    source, program = directory / "fork-storm.c", directory / "fork-storm"
-    source.write_text(
-        """
+    text = """
         #define _DEFAULT_SOURCE
         #include <stdlib.h>
         #include <sys/wait.h>
@@ -83,6 +76,4 @@ def fork_storm(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return 0;
         }
         """
-    )
-    subprocess.run([compiler, "-O2", "-o", str(program), str(source)], check=True)
-    return program
+    return compile_program(tmp_path_factory.mktemp("fork-storm"), "fork-storm", text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import struct
@@ -21,6 +20,7 @@ from tests.helpers.cli import PROC_CACHE, REPOSITORY, Watching, as_nobody, plain
 from tests.helpers.processes import running, wait_until
 from tests.helpers.recording import is_running, table, writers_of
 from tests.helpers.serving import Serving, serving
+from tests.helpers.storms import compile_program
 
 pytestmark = pytest.mark.kernel
 
@@ -54,14 +54,7 @@ int main(int argc, char **argv) {
 
 @pytest.fixture(scope="module")
 def known_storm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler: a storm cannot be made fast enough")
-    directory = tmp_path_factory.mktemp("known-storm")
-    (directory / "known-storm.c").write_text(STORM)
-    program = directory / "known-storm"
-    subprocess.run([compiler, "-O2", "-o", str(program), str(directory / "known-storm.c")], check=True)
-    return program
+    return compile_program(tmp_path_factory.mktemp("known-storm"), "known-storm", STORM)
 
 
 def read_ends(path: Path) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import query
 from .engine.cache import PidTree, ProcCache, new_user_names
 from .engine.identity import is_same_start
+from .engine.scan import scan_at_once
 from .engine.table import ProcessTable
 from .engine.view import View
 from .errors import ConnectorUnavailableError, MalformedMessageError, ProcessHiddenError
@@ -62,7 +63,7 @@ def snapshot_process_tree(tree: PidTree, cache: ProcCache | None = None) -> None
     began_ns = tree.table.timer()
     sightings = list(ProcReader().see_all())
     with tree.table.lock:
-        nodes = tree.process_tree.scan(sightings, began_ns, is_whole=False)
+        nodes = scan_at_once(tree.process_tree, sightings, began_ns, is_whole=False)
     if cache is not None and cache.table is not tree.table:
         with cache.table.lock:
             for node in nodes:

@@ -17,7 +17,7 @@ class ProcCacheError(Exception):
 
 
 class MalformedMessageError(ProcCacheError):
-    """The bytes are not what linux/cn_proc.h describes (the sender's fault, or the wire's).
+    """The bytes are not what linux/cn_proc.h or taskstats.h describe (the sender's fault, or the wire's).
 
     `events` holds what was decoded before the place where the bytes went wrong.
     """
@@ -97,3 +97,7 @@ class ConnectorNotBuiltError(ConnectorUnavailableError):
 
 class ConnectorSilentError(ConnectorUnavailableError):
     """The kernel took the subscription and never acknowledged it."""
+
+
+class ExitRecordsUnavailableError(ProcCacheError):
+    """The kernel gives no exit records (taskstats) here; everything else goes on without them."""

@@ -140,3 +140,13 @@ class Overrun(NamedTuple):
 
 
 Event = Fork | Exec | Uid | Gid | Sid | Ptrace | Comm | Coredump | Exit | Ack | Unknown
+
+# What can be watched, by the word for it; in the order in which help names them.
+KINDS: dict[str, type[Event]] = {
+    "fork": Fork,
+    "exec": Exec,
+    "exit": Exit,
+    "comm": Comm,
+    "uid": Uid,
+    "sid": Sid,
+}

@@ -84,7 +84,7 @@ class Descent(Record):
     descendant: bool | None
     reason: str | None
     match: Process | None
-    matched_by: str | None  # "cmd", or the argument that gave a name longer than the kernel's: "argv[0]"
+    matched_by: str | None  # "cmd", or what gave a name longer than the kernel's: "exe", "argv[0]"
     chain: Chain
 
 
@@ -203,8 +203,8 @@ def path_to(descent: Descent) -> Chain:
 def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:
     """Compare a name with a process's: yes, no, or None for cannot tell; and by which name it matched.
 
-    The kernel keeps 15 bytes of a name. A longer one is compared with the base names in the arguments, and
-    only where the kernel's name is its beginning.
+    The kernel keeps 15 bytes of a name. A longer one is compared with the name of the program's file and the base
+    names in the arguments, and only where the kernel's name is its beginning.
     """
     if not is_name_certain(node):
         return None, None
@@ -216,6 +216,8 @@ def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:
         return True, "cmd"
     if known != wanted[:COMM_MAX_BYTES]:
         return False, None
+    if node.full_name == cmd:
+        return True, "exe"
     return _match_long_name(wanted, node)
 
 

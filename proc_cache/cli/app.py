@@ -87,6 +87,9 @@ WatchFormat = Annotated[
 ]
 
 
+_DEFAULT_RETENTION = CacheParams(PID_TREE_CAP, PID_TREE_TTL_SECS)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"proc-cache {__version__}")
@@ -251,8 +254,10 @@ def watch(  # noqa: PLR0913
 ) -> Action:
     """Show processes as they are born, run programs and end; or, with --from, as they did.
 
-    With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its output goes to
-    stderr, so that stdout has the events alone. Exit status 69: the kernel's events cannot be had here.
+    A running engine is asked; else, and with --record, --capacity, --ttl or --no-realtime, one is started that
+    ends with this. With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its
+    output goes to stderr, so that stdout has the events alone. Exit status 69: the kernel's events cannot be had
+    here.
     """
     from . import watch as watching
     from .capture import CaptureOptions
@@ -263,6 +268,7 @@ def watch(  # noqa: PLR0913
         raise typer.BadParameter(str(error), param_hint="--events") from error
     if history is not None and (command or record):
         raise typer.BadParameter("a history is shown alone: no COMMAND, no --record", param_hint="--from")
+    retention = CacheParams(capacity, ttl / 1e9)
     options = watching.WatchOptions(
         form=form,
         events=kinds,
@@ -271,12 +277,12 @@ def watch(  # noqa: PLR0913
         duration_s=duration,
         command=command or [],
         capture=CaptureOptions(
-            retention=CacheParams(capacity, ttl / 1e9),
-            # Drawing shares a thread with capture: at real-time priority it would hold up the machine.
-            may_be_realtime=not no_realtime and not watching.is_live(form, command),
+            retention=retention,
+            may_be_realtime=not no_realtime,
             record=record,
             bounds=_bounds(record, keep, max_size),
         ),
+        needs_own_engine=no_realtime or record is not None or retention != _DEFAULT_RETENTION,
     )
     if history is not None:
         from . import replay

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from ..engine.collector import IdleCollector
 from ..engine.core import Engine
+from ..engine.intake import BATCH_S
 from ..errors import EngineRunningError, EngineUnavailableError
 from ..kernel.priority import Priority
 from ..record import Record
+from ..render.figures import flood_text, loss_text
 from ..service.listening import Listener
 from ..service.server import Server
 from .signals import unwind_on_sighup
 from .terminal import tell
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -38,15 +42,19 @@ class CaptureOptions(Record):
 class Capture:
     """Use it in a `with` block: it is listening from its beginning to its end, then call `turn()` again and again.
 
-    Entering raises ConnectorUnavailableError, EngineRunningError, EngineUnavailableError and NotAHistoryError.
+    `owner` leads to whom it runs for, alone; `say` is called with what the user has to know. Entering raises
+    ConnectorUnavailableError, EngineRunningError, EngineUnavailableError and NotAHistoryError.
     """
 
-    def __init__(self, options: CaptureOptions) -> None:
+    def __init__(
+        self, options: CaptureOptions, owner: socket.socket | None = None, say: Callable[[str], None] = tell
+    ) -> None:
         self._options = options
+        self._owner = owner
+        self._say = say
         self._stack = ExitStack()
         self.engine = Engine(options.retention)
         self.journal: Journal | None = None
-        self.priority: Priority | None = None
         self._has_more_to_record = False
         self.server: Server
 
@@ -66,16 +74,19 @@ class Capture:
             self._stack.callback(listener.close)
         if options.record is not None:
             self._start_recording(options.record)  # before anything large is in memory: it forks
-        engine.when_idle = IdleCollector().idle  # before it listens: a first collection takes tens of milliseconds
+        collector = IdleCollector()  # before it listens: a first collection takes tens of milliseconds
         self._stack.callback(
             engine.close
         )  # around its start too: a Ctrl-C there must not leave the kernel sending
         engine.start()
         if self.journal is not None:
             self.journal.begin(list(engine.table.nodes()))
-        self.priority = Priority(may_be_realtime=options.may_be_realtime)
-        engine.before_pump = self._before_pump
-        self.server = self._stack.enter_context(Server(engine, listener))
+        engine.intake.when_idle = collector.idle
+        engine.intake.priority = Priority(may_be_realtime=options.may_be_realtime)
+        if self.journal is not None:
+            engine.intake.before_chores = self._record
+            self.journal.pause = engine.intake.glance
+        self.server = self._stack.enter_context(Server(engine, listener, self._owner))
 
     def _listen(self) -> Listener | None:
         try:
@@ -91,33 +102,30 @@ class Capture:
         from ..history.journal import Journal
 
         bounds = self._options.bounds or Bounds()
-        self.journal = Journal(writer.start(path, bounds), self.engine.view, self.engine.ledger, tell)
+        self.journal = Journal(writer.start(path, bounds), self.engine.view, self.engine.ledger, self._say)
         self.engine.table.recorder = self.journal
         self._stack.callback(self.journal.finish)
 
-    def _before_pump(self) -> None:
-        assert self.priority is not None
-        self.priority.adjust()
+    def _record(self) -> None:
         if self.journal is not None:
             self._has_more_to_record = self.journal.flush()
 
     def turn(self, timeout_s: float) -> None:
         """Apply what the kernel has sent, and answer who asks; wait at most so long for either."""
-        self.server.turn(0.0 if self._has_more_to_record else timeout_s)
+        self.server.turn(min(timeout_s, BATCH_S) if self._has_more_to_record else timeout_s)
 
     def tell_losses(self) -> None:
-        """Say what was missed, if anything was."""
+        """Say what was missed, and who flooded the kernel with events, if anything was, and anybody."""
         stats = self.engine.stats()
         if stats.lost or stats.overruns:
-            tell(
-                f"{'' if stats.lost_is_exact else 'at least '}{stats.lost} messages of the kernel were lost, "
-                f"in {stats.overruns} overruns of the buffer; {stats.scans - 1} scans of /proc repaired the tree"
-            )
+            self._say(loss_text(stats))
+        if stats.floods:
+            self._say(flood_text(stats))
 
     def tell_missed(self) -> None:
         """Say what the history lacks, if anything; after the end, for only then all is written."""
         if self.journal is not None and (missed := self.journal.stats().missed):
-            tell(f"{missed} processes are missing from the history")
+            self._say(f"{missed} processes are missing from the history")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

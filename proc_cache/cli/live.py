@@ -1,95 +1,75 @@
-"""The live form of `watch`: gathers what the engine tells, and has it drawn a few times a second."""
+"""The live form of `watch`: draws the pictures that an engine sends."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
-from .. import query
-from ..events import Exec, Exit, Fork
-from ..kernel.clocks import boot_wall_ns, boottime_ns, monotonic_to_boottime_ns
-from ..process import known_name
+from ..kernel.clocks import boot_wall_ns, monotonic_s
 from ..render.chain import walk_text
-from ..render.live import REFRESH_PER_SECOND, ROWS_KEPT, LiveRow, LiveScreen
+from ..render.live import LiveRow, LiveScreen
 from ..render.tree import ending_and_run_time
+from ..service.following import Picture, ToldView
 from ..times import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
-    from ..engine.core import Engine
-    from ..events import Event
-    from ..process import Node
-    from ..selection import Chooser
+    from ..engine.stats import Stats
+    from ..service.facts import Told
+    from ..service.following import Piece
 
-_FRAME_NS = 1_000_000_000 // REFRESH_PER_SECOND
-_RATE_SPAN_NS = 5_000_000_000
+_RATE_SPAN_S = 5.0
 
 
 class LiveView:
-    """Shows the newest processes, a row each, until the user ends it."""
+    """Shows the newest programs, a row each, until the user ends it."""
 
     is_done = False
 
-    def __init__(self, engine: Engine, chooser: Chooser) -> None:
-        self._engine = engine
-        self._chooser = chooser
+    def __init__(self) -> None:
+        self._view = ToldView()
         self._screen = LiveScreen()
-        self._rows: deque[LiveRow] = deque(maxlen=ROWS_KEPT)
-        self._row_of: dict[int, LiveRow] = {}  # by pid, of the processes that live
-        self._spawners: Counter[tuple[int, str]] = Counter()
-        self._recent: deque[tuple[int, type]] = deque()
-        self._drawn_ns = 0
+        self._past: deque[tuple[float, Stats]] = deque()
 
     def __enter__(self) -> Self:
         self._screen.__enter__()
-        self._engine.observer = self._observe
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine.observer = None
         self._screen.__exit__(kind, error, trace)
 
-    def refresh(self) -> None:
-        """Draw a frame, if it is time for one."""
-        now_ns = boottime_ns()
-        if now_ns - self._drawn_ns < _FRAME_NS:
-            return
-        self._drawn_ns = now_ns
-        while self._recent and self._recent[0][0] < now_ns - _RATE_SPAN_NS:
-            self._recent.popleft()
-        self._screen.draw(self._engine.stats(), self._rates(), self._rows, self._spawners)
+    def show(self, pieces: Iterator[Piece]) -> None:
+        """Draw the newest picture among them."""
+        pictures = [piece for piece in pieces if isinstance(piece, Picture)]
+        if pictures:
+            picture = pictures[-1]
+            rows = [self._row(program) for program in picture.programs]
+            self._screen.draw(picture.stats, self._rates(picture.stats), rows, picture.spawners)
 
-    def _rates(self) -> str:
-        counts = Counter(kind for _, kind in self._recent)
-        seconds = _RATE_SPAN_NS / 1e9
-        return "  ".join(
-            f"{name} {counts[kind] / seconds:.1f}/s"
-            for kind, name in ((Fork, "fork"), (Exec, "exec"), (Exit, "exit"))
+    def _row(self, program: Told) -> LiveRow:
+        process = self._view.freeze(program)
+        return LiveRow(
+            started=clock(program.time_ns, boot_wall_ns()),
+            chain=walk_text(self._view, program.walked),
+            ending="" if process.is_alive else ending_and_run_time(process),
+            is_failed=bool(process.exit_status),
         )
 
-    def _observe(self, event: Event, node: Node) -> None:
-        kind = type(event)
-        if kind not in (Fork, Exec, Exit):
-            return
-        time_ns = event.timestamp_ns + monotonic_to_boottime_ns()
-        self._recent.append((time_ns, kind))
-        if not self._chooser.has(node):
-            return
-        if kind is Fork:
-            if node.parent is not None:
-                self._spawners[node.parent.pid, known_name(node.parent) or ""] += 1
-        elif kind is Exec:
-            self._show(node, time_ns)
-        elif (row := self._row_of.pop(node.pid, None)) is not None:
-            row.ending = ending_and_run_time(self._engine.view.describe(node, is_fresh=False))
-            row.is_failed = bool(node.exit_status)
-
-    def _show(self, node: Node, time_ns: int) -> None:
-        view = self._engine.view
-        row = LiveRow(clock(time_ns, boot_wall_ns()), walk_text(view, query.walk_from(view, node)))
-        self._rows.appendleft(row)
-        self._row_of[node.pid] = row
+    def _rates(self, stats: Stats) -> str:
+        now_s = monotonic_s()
+        self._past.append((now_s, stats))
+        while len(self._past) > 2 and self._past[1][0] < now_s - _RATE_SPAN_S:
+            self._past.popleft()
+        then_s, then = self._past[0]
+        seconds = max(now_s - then_s, 1.0)
+        counts = (
+            ("fork", stats.forks - then.forks),
+            ("exec", stats.execs - then.execs),
+            ("exit", stats.exits - then.exits),
+        )
+        return "  ".join(f"{name} {count / seconds:.1f}/s" for name, count in counts)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from .. import query
 from ..history.reader import HistoryView
 from ..history.replay import replay
-from ..render import jsonlines
 from ..render.chain import walk_text
-from ..render.events import event_line, event_object
+from ..render.events import event_text
 from ..selection import Chooser
 from . import exit_status
 from .terminal import write
@@ -34,15 +33,11 @@ def run(options: WatchOptions, path: str) -> int:
 
 def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Iterator[Happening]:
     return (
-        happening
-        for happening in replay(view)
-        if type(happening.event) in options.events and chooser.has(happening.node)
+        happening for happening in replay(view) if happening.kind in options.events and chooser.has(happening.node)
     )
 
 
 def _render(view: HistoryView, happening: Happening, *, is_json: bool) -> str:
-    event, time_ns, process = happening.event, happening.time_ns, happening.process
+    kind, time_ns, process = happening.kind, happening.time_ns, happening.process
     chain = walk_text(view, query.walk_from(view, happening.node), itself=process)
-    if is_json:
-        return jsonlines.line(event_object(event, time_ns, process, chain))
-    return event_line(event, time_ns, process, chain)
+    return event_text(kind, time_ns, process, chain, is_json=is_json)

@@ -1,7 +1,7 @@
 """The engine: listener, tree, caches and statistics in one place; every command asks it.
 
-One thread, one loop: subscribe, scan /proc, then apply what queued up in between, so that nothing falls
-through. It draws nothing. A loss is counted, and repaired by another scan once the queue is empty.
+One thread, one loop: subscribe, scan /proc, then apply what queued up in between, so that nothing falls through.
+It draws nothing. How what comes in is taken in while it listens stands in `intake`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from .. import query
 from ..closing import Closing
-from ..errors import MalformedMessageError
 from ..kernel import clocks
 from ..kernel.netlink import ProcConnector
 from ..kernel.procfs import ProcReader
-from ..kernel.wire import unpack
 from ..process import PID_TREE_CAP, PID_TREE_TTL_SECS, CacheParams
 from .cache import PidTree, ProcCache, new_user_names
-from .losses import SEQ_MASK, LossLedger
-from .stats import CacheStats, Stats
+from .losses import LossLedger
+from .messages import Messages
+from .scan import scan_at_once
+from .stats import NOT_LISTENING, CacheStats, Stats
 from .table import ProcessTable
 from .view import View
 
@@ -29,18 +29,16 @@ if TYPE_CHECKING:
     from ..events import Event
     from ..process import Node
     from ..times import Moment
+    from .intake import Intake
 
     Observer = Callable[[Event, Node], None]
-
-BATCH = 512  # datagrams received before timers and callers get their turn
 
 
 class Engine(Closing):
     """Knows which processes there are and were. Use it as a context manager, or call `close()`.
 
-    `observer` is called with every event that was about a process, right after it was applied, with the
-    process as it is then; it must be quick, for the kernel's queue is waiting. `before_pump` is called
-    before each look at that queue, `when_idle` where it was found empty.
+    `observer` is called with every event that was about a process, right after it was applied; it must be quick,
+    for the kernel's queue is waiting.
     """
 
     def __init__(
@@ -57,121 +55,81 @@ class Engine(Closing):
         self.cache = ProcCache(self.table, users)
         self.ledger = LossLedger()
         self.view = View(self.table, self.reader, users, self.ledger)
-        self.observer: Observer | None = None
-        self.before_pump: Callable[[], None] | None = None
-        self.when_idle: Callable[[], None] | None = None
-        self._process_tree = self.tree.process_tree
-        self._connector: ProcConnector | None = None
-        self._last = self.ledger.last
-        self._messages = self._applied = self._malformed = self._scans = 0
-        self._needs_scan = False
+        self.messages = Messages(self.tree.process_tree, self.ledger)
+        self._observer: Observer | None = None
+        self._intake: Intake | None = None
 
     # --- life -------------------------------------------------------------------------------------------
 
     def start(self, connector: ProcConnector | None = None) -> None:
         """Listen, scan, and apply what came in between. Raises ConnectorUnavailableError."""
-        self.listen(connector or ProcConnector.open())
+        self.listen(connector or ProcConnector.open(has_exec_lane=True))
+        if connector is None:
+            self.intake.ask_for_records()
         self.view.since_ns = self.table.timer()
         self.scan()
         self.pump(0)
 
     def listen(self, connector: ProcConnector) -> None:
         """Take messages from this connector from now on; it is closed with the engine."""
+        from .intake import Intake
+
         self.close()
-        self._connector = connector
+        self._intake = Intake(connector, self.messages, self.tree.process_tree, self.ledger, self.reader)
 
     def close(self) -> None:
         """Stop listening. What is known stays and can be asked."""
-        if self._connector is not None:
-            self._connector.close()
-            self._connector = None
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
+
+    @property
+    def intake(self) -> Intake:
+        """What takes in what the kernel sends; there is one while the engine listens."""
+        assert self._intake is not None, "the engine does not listen: call start()"
+        return self._intake
 
     def fileno(self) -> int:
-        """Give the connector's descriptor, for a loop of one's own around `pump(0)`."""
-        assert self._connector is not None
-        return self._connector.fileno()
+        """Give a descriptor that can be read when messages are there, for a loop of one's own around `pump(0)`."""
+        return self.intake.connector.fileno()
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told of every event that was about a process, as an event, with the process as it is then."""
+        return self._observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        if self._observer is not None:
+            self.messages.taps.remove(self._observe)
+        self._observer = observer
+        if observer is not None:
+            self.messages.taps.append(self._observe)
+
+    def _observe(self, kind: type[Event], fields: tuple[Any, ...], node: Node) -> None:
+        assert self._observer is not None
+        self._observer(kind(*fields), node)
 
     # --- input ------------------------------------------------------------------------------------------
 
     def pump(self, timeout_s: float) -> bool:
         """Apply the messages that are there, waiting at most so long for one; false where none came."""
-        connector = self._connector
-        assert connector is not None
-        if self.before_pump is not None:
-            self.before_pump()
-        received = self._receive_batch(connector)
-        if not received and timeout_s:
-            if self.when_idle is not None:
-                self.when_idle()
-            if connector.wait(timeout_s):
-                received = self._receive_batch(connector)
-        with self.table.lock:
-            self.table.expire(BATCH)
-        # A loss is repaired once the queue has been emptied: the scan itself takes time to read.
-        if self._needs_scan and received < BATCH:
-            self._needs_scan = False
-            self.scan()
-        return bool(received)
-
-    def _receive_batch(self, connector: ProcConnector) -> int:
-        """Receive and apply until nothing is waiting, BATCH at most; returns how many times."""
-        self._process_tree.to_boottime_ns = clocks.monotonic_to_boottime_ns()
-        with self.table.lock:
-            return self._take(connector.receive)
+        return self.intake.pump(timeout_s)
 
     def apply(self, data: bytes) -> bool:
         """Apply the messages of one datagram; true where one of them was about a process."""
         with self.table.lock:
-            before = self._applied
-            self._take(iter((data, b"")).__next__)
-            return self._applied > before
-
-    def _take(self, receive: Callable[[], bytes | None]) -> int:
-        """The hot loop: apply datagrams until there is none (b""); None is an overrun. Returns how many came."""
-        last, handlers = self._last, self._process_tree.handlers
-        for count in range(BATCH):
-            data = receive()
-            if not data:
-                if data is not None:
-                    return count
-                self.ledger.overrun()
-                self._needs_scan = True
-                continue
-            try:
-                messages = unpack(data)
-            except MalformedMessageError as error:
-                self._malformed += 1
-                messages = [(type(event), event) for event in error.events]
-            self._messages += len(messages)
-            for kind, fields in messages:
-                cpu = fields[1]
-                before = last.get(cpu)
-                if before is None or fields[0] != before[0] + 1 & SEQ_MASK:
-                    self._note_gap(fields)
-                last[cpu] = fields
-                handler = handlers.get(kind)
-                if handler is None:
-                    continue
-                node = handler(fields)
-                if node is not None:
-                    self._applied += 1
-                    if self.observer is not None:
-                        self.observer(kind(*fields), node)
-        return BATCH
-
-    def _note_gap(self, fields: tuple[Any, ...]) -> None:
-        if self.ledger.gap(fields, self._process_tree.to_boottime_ns):
-            self._needs_scan = True
+            before = self.messages.applied
+            self.messages.take(iter((data, b"")).__next__, 2)
+            return self.messages.applied > before
 
     def scan(self) -> list[Node]:
         """Read every process that /proc shows into the tree; returns them."""
+        if self._intake is not None:
+            return self._intake.scan_whole()
         began_ns = self.table.timer()
-        sightings = list(self.reader.see_all())
-        # Where PID 1 is not shown, /proc hides processes from this user: absence proves nothing.
-        is_whole = any(sighting.stat.pid == 1 for sighting in sightings)
         with self.table.lock:
-            self._scans += 1
-            return self._process_tree.scan(sightings, began_ns, is_whole=is_whole)
+            return scan_at_once(self.tree.process_tree, self.reader.see_all(), began_ns)
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -215,11 +173,14 @@ class Engine(Closing):
                 users.evicted,
             ),
         )
-        tree = self._process_tree
+        tree = self.tree.process_tree
         oldest = table.oldest_dead()
+        taken = NOT_LISTENING if self._intake is None else self._intake.stats()
+        of_intake: dict[str, Any] = {field: getattr(taken, field) for field in taken._fields}
         return Stats(
-            messages=self._messages,
-            malformed=self._malformed,
+            **of_intake,
+            messages=self.messages.count,
+            malformed=self.messages.malformed,
             forks=tree.forks,
             execs=tree.execs,
             exits=tree.exits,
@@ -228,10 +189,9 @@ class Engine(Closing):
             lost=self.ledger.lost,
             lost_is_exact=self.ledger.is_exact,
             overruns=self.ledger.overruns,
-            scans=self._scans,
+            filtered=self.ledger.filtered,
             alive=table.alive,
             dead=table.dead,
             oldest_exit_ns=oldest.exit_ns if oldest is not None else 0,
-            receive_buffer_bytes=self._connector.receive_buffer_bytes if self._connector else 0,
             caches=caches,
         )

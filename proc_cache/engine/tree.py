@@ -30,13 +30,14 @@ from ..process import Node, Source, is_name_certain
 from .identity import can_be_parent, is_same_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ..kernel.procfs import ProcReader, Sighting
     from .table import ProcessTable
 
-    # A Fork or an Exit is such a tuple; a plain one costs half.
+    # A Fork, an Exec or an Exit is such a tuple; a plain one costs half.
     ForkFields = tuple[int, int, int, int, int, int, int]
+    ExecFields = tuple[int, int, int, int, int]
     ExitFields = tuple[int, int, int, int, int, int, int, int, int]
 
 # What becomes of a name's source when a child inherits the name.
@@ -49,11 +50,13 @@ _AT_FORK = {
     Source.MANUAL: Source.INHERITED,
     Source.UNREAD: Source.UNREAD,
     Source.FORK: Source.FORK,
+    Source.EXIT_RECORD: Source.UNREAD,  # the parent's last name: perhaps not the one it had then
     Source.EXIT: Source.FORK,
 }
 
 FORMER_MAX = 64  # names of one process that are kept, those it had first
 FORMER_TUPLES_MAX = 4096
+SEEN_EARLY_MAX = 1 << 16
 
 # Stands for "about no process that is known" where None is taken.
 _UNSETTLED = Node(0, 0, 0, Source.FORK, None, "", Source.FORK, None)
@@ -72,11 +75,14 @@ class ProcessTree:
         self.to_boottime_ns = 0  # added to an event's CLOCK_MONOTONIC time; set before each batch
         self.forks = self.execs = self.exits = 0  # of processes, as applied
         self.unread = 0  # execs whose name could not be read in time
+        self.ends_seen = 0  # of threads too: for each, the kernel has written a record
         # pid -> name by tid, of the threads beside the leader; None where a scan found them.
         self._threads: dict[int, dict[int, str | None]] = {}
         # Leaders that exited while other threads run on, with the parent they had then, where it was told.
         self._leader_exits: dict[int, int | None] = {}
-        self._scan_began_ns = self._scan_ended_ns = 0
+        self.scan_began_ns = self.scan_ended_ns = 0
+        self.threads_untold: Callable[[int], bool] | None = None  # while they are filtered: of whom
+        self._seen_early: dict[tuple[int, int], Sighting | None] = {}
         self._former: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.handlers: dict[type, Callable[[Any], Node | None]] = {
             Fork: self.fork,
@@ -98,7 +104,7 @@ class ProcessTree:
         start_ns = timestamp_ns + self.to_boottime_ns
         newest = self.table.newest
         known = newest.get(pid)
-        if known is not None and not 0 < known.exit_ns <= start_ns > self._scan_ended_ns:
+        if known is not None and not 0 < known.exit_ns <= start_ns > self.scan_ended_ns:
             settled = self._fork_of_known(parent_pid, known, start_ns)
             if settled is not _UNSETTLED:
                 return settled
@@ -121,24 +127,43 @@ class ProcessTree:
                 parent.session,
                 parent.cmdline,
             )
+            if parent.full_name is not None:
+                node.full_name = parent.full_name
             if parent_tid != parent_pid:
                 self._name_by_thread(node, parent_pid, parent_tid)
         self.table.add(node)
         self.forks += 1
         return node
 
-    def exec(self, event: Exec) -> Node | None:
-        """The process runs another program: read which."""
-        node = self._exec(event.pid)
+    def exec(self, fields: ExecFields) -> Node | None:
+        """The process runs another program: read which. Takes an Exec, or the fields of one."""
+        _, _, timestamp_ns, _, pid = fields
+        node = self._exec(pid, timestamp_ns)
         if self.table.recorder is not None:
-            self.table.recorder.became(node, event.timestamp_ns + self.to_boottime_ns)
+            self.table.recorder.became(node, timestamp_ns + self.to_boottime_ns)
         return node
 
-    def _exec(self, pid: int) -> Node:
+    def look_at(self, pid: int, timestamp_ns: int) -> None:
+        """Read a program that has just been run, before its Exec of that time has its turn among the messages."""
+        if len(self._seen_early) >= SEEN_EARLY_MAX:  # of execs that were lost on their way
+            self._seen_early.clear()
+        self._seen_early[pid, timestamp_ns] = self._see(pid)
+
+    def forget_looks(self, before_ns: int) -> None:
+        """Let go of programs that were read before this time (CLOCK_BOOTTIME): their Exec was lost."""
+        looks = self._seen_early
+        while looks:
+            key = next(iter(looks))
+            if key[1] + self.to_boottime_ns >= before_ns:
+                return
+            del looks[key]
+
+    def _exec(self, pid: int, timestamp_ns: int) -> Node:
         self.execs += 1
         self._forget_threads(pid)
         node = self.table.newest.get(pid)
-        seen = self._see(pid)
+        key = pid, timestamp_ns
+        seen = self._seen_early.pop(key) if key in self._seen_early else self._see(pid)
         if seen is not None and node is not None and not self._is_of(node, seen):
             if node.exit_ns:  # the Fork of the one that has the pid now was lost
                 return self._discover(pid, seen)
@@ -148,9 +173,7 @@ class ProcessTree:
         if node is None or (seen is None and node.exit_ns and node.exit_status is not None):
             return self._discover(pid, seen)
         if seen is None:
-            self._become(node)
-            node.source = Source.UNREAD
-            node.cmdline = None
+            self._miss(node)
         else:
             if node.exit_ns:  # that end was none
                 self.table.revive(node)
@@ -159,9 +182,19 @@ class ProcessTree:
             self.link_by_ppid(node)
         return node
 
+    def _miss(self, node: Node) -> None:
+        """Note that it runs a program whose name could not be read."""
+        node.cmdline = node.full_name = None
+        if node.cost is None:  # else its exit record has come already, with the name that it had last
+            self._become(node)
+            node.source = Source.UNREAD
+
     def exit(self, fields: ExitFields) -> Node | None:
         """A thread ended, and with the last one the process; takes an Exit, or the fields of one."""
+        self.ends_seen += 1
         _, _, timestamp_ns, tid, pid, status, _, _, adopter_pid = fields
+        if self.threads_untold is not None and self.threads_untold(pid):
+            self._count_threads(pid)
         if tid != pid or pid in self._threads:
             if not self._is_last_thread(pid, tid, adopter_pid):
                 return None
@@ -192,6 +225,7 @@ class ProcessTree:
         if node is not None:
             node.cmd = name
             node.source = Source.COMM
+            node.full_name = None
         return self._marked(node)
 
     def uid(self, event: Uid) -> Node | None:
@@ -218,30 +252,12 @@ class ProcessTree:
 
     # --- a scan -----------------------------------------------------------------------------------------
 
-    def scan(self, sightings: Iterable[Sighting], began_ns: int, *, is_whole: bool = True) -> list[Node]:
-        """Bring the table in line with what /proc shows; returns the processes seen.
+    def note_end(self, node: Node) -> None:
+        """A scan has noticed that a process is gone; no Exit told of it."""
+        self._forget_threads(node.pid)
+        self.table.retire(node, self.scan_ended_ns, None)
 
-        `began_ns` is when the scan began: what started later may be missing from it. Where the scan is whole
-        (nothing is hidden from this user), what it does not show has ended. A name that is known from an
-        event stays; what is known is the same process only where its start is the same.
-        """
-        self._scan_began_ns, self._scan_ended_ns = began_ns, self.table.timer()
-        seen = [self._adopt(sighting) for sighting in sightings]
-        for node, _ in seen:
-            self.link_by_ppid(node)
-        present = {node for node, _ in seen}
-        ended = [node for node, is_zombie in seen if is_zombie]
-        if is_whole:
-            # Only the newest owner of a pid can live.
-            newest = self.table.newest.values()
-            ended += [node for node in newest if node.start_ns < began_ns and node not in present]
-        for node in ended:
-            if not node.exit_ns:
-                self._forget_threads(node.pid)
-                self.table.retire(node, self._scan_ended_ns, None)
-        return [node for node, _ in seen]
-
-    def _adopt(self, sighting: Sighting) -> tuple[Node, bool]:
+    def adopt(self, sighting: Sighting) -> tuple[Node, bool]:
         """Find or make the process that was seen; and tell whether it has ended, and waits to be reaped."""
         pid = sighting.stat.pid
         is_zombie = sighting.stat.state == "Z" and not sighting.tids
@@ -254,7 +270,7 @@ class ProcessTree:
         else:
             if node is not None and not node.exit_ns:
                 self._forget_threads(pid)
-                self.table.retire(node, min(sighting.stat.start_ns, self._scan_ended_ns), None)
+                self.table.retire(node, min(sighting.stat.start_ns, self.scan_ended_ns), None)
             node = make_node(sighting, Source.SNAPSHOT)
             node.cmd = intern(node.cmd)
             self.table.add(node)
@@ -327,7 +343,7 @@ class ProcessTree:
         if not is_same_start(start_ns, known.start_ns):
             return False
         if known.ppid_source == Source.SNAPSHOT:
-            return start_ns <= self._scan_ended_ns
+            return start_ns <= self.scan_ended_ns
         return known.ppid_source == Source.PROCFS and not 0 < known.exit_ns <= start_ns
 
     def _fill_in(self, parent_pid: int, known: Node, start_ns: int) -> Node:
@@ -382,7 +398,7 @@ class ProcessTree:
         elif node.exit_ns:
             if node.exit_status is None:  # a scan had noticed that it was gone
                 node.exit_ns, node.exit_status = exit_ns, status
-        elif node.ppid_source == Source.SNAPSHOT and exit_ns < self._scan_began_ns:
+        elif node.ppid_source == Source.SNAPSHOT and exit_ns < self.scan_began_ns:
             return None  # the scan saw the next owner of the pid alive
         return node
 
@@ -415,8 +431,8 @@ class ProcessTree:
         name = self._thread_name(pid, tid)
         if name is None:  # the leader's, which it has, is the likeliest
             node.source = Source.UNREAD
-        else:
-            node.cmd = name
+        elif name != node.cmd:
+            node.cmd, node.full_name = name, None
 
     def _thread_name(self, pid: int, tid: int) -> str | None:
         """Give the name of a thread beside the leader; None where nothing tells it."""
@@ -427,6 +443,14 @@ class ProcessTree:
             if name is not None and tid in threads:
                 threads[tid] = name = intern(name)
         return name
+
+    def _count_threads(self, pid: int) -> None:
+        """Look which threads a process has whose births and ends are not told."""
+        seen = self._see(pid, with_tids=True)
+        if seen is not None and seen.tids:
+            self._threads[pid] = dict.fromkeys(seen.tids)
+        else:
+            self._threads.pop(pid, None)
 
     def _forget_threads(self, pid: int) -> None:
         self._threads.pop(pid, None)
@@ -478,6 +502,7 @@ class ProcessTree:
             node.birth_uid = seen.uid
         node.session = seen.stat.session
         node.cmdline = seen.cmdline
+        node.full_name = None if seen.full_name is None else decode_name(seen.full_name)
         if not node.start_ns:
             node.start_ns = seen.stat.start_ns
         if node.ppid is None:

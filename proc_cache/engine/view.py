@@ -161,14 +161,14 @@ class View:
         return freeze(
             node,
             current_ppid=current_ppid,
-            current_parent=None if current_ppid == node.ppid else self._adopter_name(node, current_ppid),
+            current_parent=None if current_ppid == node.ppid else self.adopter_name(node, current_ppid),
             user=self.user(node),
             birth_user=self.birth_user(node),
             booted_ns=boot_wall_ns(),
             is_alive=not node.exit_ns,
         )
 
-    def _adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:
+    def adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:
         """Give the name of who adopted a process: the owner of that pid at its end, or now."""
         for owner in self.table.owners(adopter_pid or 0):
             if not node.exit_ns or owner.start_ns <= node.exit_ns:

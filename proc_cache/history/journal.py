@@ -10,6 +10,7 @@ import marshal
 import os
 import signal
 import socket
+from collections import OrderedDict
 from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 SETTLE_NS = 200_000_000  # from a change to its writing
 PACE_NS = 20_000_000  # between two messages, unless there is more than a slice
-SLICE = 32  # processes written down between two looks at the kernel's queue
+SLICE = 128  # processes in a message
+AT_ONCE = 8  # processes written down between two calls of `pause`
 MARKS_MAX = 1 << 18
+NAMED_FOR_NS = 10_000_000_000  # a user's name is looked up again
 LENGTH = Struct(">I")
 _SEND_BUFFER_BYTES = 8 << 20
 _UNSENT_MAX = 64 << 20
@@ -48,7 +51,8 @@ class RecordingStats(Record):
 class Journal:
     """Notes changes for one writer, reached through `sock`; is the table's recorder.
 
-    `tell` is called with what the user has to know.
+    `tell` is called with what the user has to know; `pause`, where it is set, between a few rows and the next:
+    what the kernel sends cannot wait for many.
     """
 
     def __init__(self, sock: socket.socket, view: View, ledger: LossLedger, tell: Callable[[str], None]) -> None:
@@ -56,9 +60,13 @@ class Journal:
         self._view = view
         self._ledger = ledger
         self._tell = tell
-        self._marks: dict[Node, int] = {}  # and since when, CLOCK_BOOTTIME
+        # And since when, CLOCK_BOOTTIME. In the order of the marks: a dict would be slow to lose its first ones.
+        self._marks: OrderedDict[Node, int] = OrderedDict()
+        self.pause: Callable[[], None] | None = None
         self._execs: list[tuple[Any, ...]] = []
         self._numbers = 0
+        self._names: dict[int | str | None, bytes] = {}  # of users, by uid
+        self._named_until_ns = 0
         self._unsent = memoryview(b"")
         self._heard = b""
         self._now_ns = clocks.boottime_ns()
@@ -89,7 +97,7 @@ class Journal:
                 _bytes(node.cmd),
                 node.source,
                 node.cmdline,
-                _bytes(self._view.user(node)),
+                self._user(node, node.uid),
             )
         )
         self._marks.setdefault(node, self._now_ns)
@@ -138,7 +146,7 @@ class Journal:
         due = self._settled()
         if due or self._now_ns - self._told_until_ns > SETTLE_NS:
             with _signals_later():
-                self._queue([self._row(node) for node in due])
+                self._queue(self._rows(due))
                 for node in due:
                     del self._marks[node]
             self._hear()
@@ -146,6 +154,14 @@ class Journal:
         if has_more:
             self._next_ns = self._now_ns
         return has_more
+
+    def _rows(self, nodes: list[Node]) -> list[tuple[Any, ...]]:
+        rows = []
+        for place, node in enumerate(nodes):
+            if self.pause is not None and not place % AT_ONCE:
+                self.pause()
+            rows.append(self._row(node))
+        return rows
 
     def _settled(self) -> list[Node]:
         """Give the next of those that have not changed for a moment: they were marked first."""
@@ -215,12 +231,25 @@ class Journal:
             b"".join(_bytes(name) + b"\0" for name in node.former) if node.former else None,
             node.cmdline,
             uid if isinstance(uid, int) else None,
-            _bytes(self._view.user(node)),
-            _bytes(self._view.birth_user(node)),
+            self._user(node, node.uid),
+            self._user(node, node.birth_uid),
             node.session,
             node.exit_ns or None,
             node.exit_status,
+            node.cost,  # packed: the writer has more time
+            None if node.full_name is None else _bytes(node.full_name),
         )
+
+    def _user(self, node: Node, uid: int | str | None) -> bytes:
+        """Give the name of a user; looked up once in a while, for it is asked three times for each process."""
+        name = self._names.get(uid)
+        if name is None:
+            if self._now_ns > self._named_until_ns:
+                self._names.clear()
+                self._named_until_ns = self._now_ns + NAMED_FOR_NS
+            name = _bytes(self._view.user(node) if uid == node.uid else self._view.birth_user(node))
+            self._names[uid] = name
+        return name
 
     def _number(self, node: Node) -> int:
         """Give the number of a process in this recording; one that has none yet will be written too."""

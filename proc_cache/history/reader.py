@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..engine.view import mention_others
 from ..kernel.clocks import wall_ns
-from ..process import Node, Process, Source, freeze, known_name
+from ..process import Node, Process, Source, freeze, known_name, pack_cost
 from ..query import Miss
 from ..times import local
 from .schema import open_for_reading, read_boot_id
@@ -27,7 +27,8 @@ _NODES_MAX = 1 << 16
 
 _COLUMNS = (
     "process.id, process.boot, booted_ns, process.pid, start_ns, ppid, ppid_source, parent, adopter_pid, cmd, "
-    "source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status"
+    "source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status, "
+    "cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM process JOIN boot ON boot.id = process.boot"  # noqa: S608
 _AT = "start_ns <= ? AND (exit_ns IS NULL OR exit_ns >= ?)"
@@ -42,7 +43,7 @@ class RecordedNode(Node):
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (number, boot, booted_ns, pid, start_ns, ppid, ppid_source, parent_id, adopter_pid, cmd, *rest) = row
-        (source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status) = rest
+        (source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status, *cost, full_name) = rest
         start_ns = start_ns - booted_ns if start_ns else 0
         super().__init__(
             pid, start_ns, ppid, ppid_source, None, _text(cmd), source, uid, session=session, cmdline=cmdline
@@ -57,6 +58,8 @@ class RecordedNode(Node):
         self.birth_user = _text(birth_user) or None
         self.exit_ns = exit_ns - booted_ns if exit_ns else 0
         self.exit_status = exit_status
+        self.cost = None if None in cost else pack_cost(*cost)
+        self.full_name = None if full_name is None else _text(full_name)
 
 
 class HistoryView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.clocks import TICK_NS
+from ..process import Source, unpack_cost
 
 if TYPE_CHECKING:
     import sqlite3
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
 
 _NUMBER_BITS = 40
 _FORMER = 3  # among the facts of a row: adopter_pid, cmd, source, former, ...
+_SOURCE = 8  # in a row
+_INTEGER_MAX = (1 << 63) - 1  # that SQLite holds
 
 _UPSERT = """
 INSERT INTO process (id, boot, pid, start_ns, ppid, ppid_source, parent, adopter_pid, cmd, source, former,
-                     cmdline, uid, user, birth_user, session, exit_ns, exit_status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     cmdline, uid, user, birth_user, session, exit_ns, exit_status,
+                     cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     -- What a Fork event told of the birth is not overwritten by what a later engine found in /proc.
     start_ns = iif(excluded.ppid_source = 'fork' OR ppid_source <> 'fork', excluded.start_ns, start_ns),
@@ -28,8 +32,20 @@ ON CONFLICT (id) DO UPDATE SET
     cmd = excluded.cmd, source = excluded.source, former = coalesce(excluded.former, former),
     cmdline = excluded.cmdline, uid = excluded.uid, user = excluded.user,
     birth_user = coalesce(birth_user, excluded.birth_user), session = excluded.session,
-    exit_ns = excluded.exit_ns, exit_status = excluded.exit_status
+    exit_ns = excluded.exit_ns, exit_status = excluded.exit_status,
+    -- An exit record is written once: that there is none in a later row does not unwrite it.
+    cpu_us = coalesce(excluded.cpu_us, cpu_us), max_rss_bytes = coalesce(excluded.max_rss_bytes, max_rss_bytes),
+    read_bytes = coalesce(excluded.read_bytes, read_bytes),
+    write_bytes = coalesce(excluded.write_bytes, write_bytes),
+    full_name = excluded.full_name
 """
+# An exit record comes after the exec was written down: it names the program that ran last.
+_NAME_LAST_EXEC = f"""
+UPDATE exec SET cmd = process.cmd, source = process.source, user = coalesce(nullif(exec.user, x''), process.user)
+FROM process WHERE process.id = ? AND process.source = '{Source.EXIT_RECORD}'
+AND exec.process = process.id AND exec.source = '{Source.UNREAD}' AND exec.time_ns >= ?
+AND exec.time_ns = (SELECT max(time_ns) FROM exec AS each WHERE each.process = process.id)
+"""  # noqa: S608
 
 
 class Recording:
@@ -71,6 +87,7 @@ class Recording:
                 "INSERT OR REPLACE INTO exec VALUES (?, ?, ?, ?, ?, ?)",
                 [(self._row_id(number), self._wall(time_ns), *rest) for number, time_ns, *rest in execs],
             )
+        self._name_last_execs(rows)
         if losses is not None:
             self._write_losses(losses)
         if is_settled:
@@ -91,7 +108,8 @@ class Recording:
 
     def _values(self, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         values = []
-        for number, pid, start_ns, ppid, ppid_source, parent, *facts, exit_ns, exit_status in rows:
+        for number, pid, start_ns, ppid, ppid_source, parent, *rest in rows:
+            *facts, exit_ns, exit_status, cost, full_name = rest
             start = self._wall(start_ns) if start_ns else 0
             if pid in self._living:
                 self._recognise(number, pid, start)
@@ -109,9 +127,19 @@ class Recording:
                     *facts,
                     None if exit_ns is None else self._wall(exit_ns),
                     exit_status,
+                    *_cost_columns(cost),
+                    full_name,
                 )
             )
         return values
+
+    def _name_last_execs(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        named = [row[0] for row in rows if row[_SOURCE] == Source.EXIT_RECORD]
+        # What an earlier recording saw a process run need not be what it ran last: nobody looked in between.
+        self._database.executemany(
+            _NAME_LAST_EXEC,
+            [(self._row_id(number), self._began_ns if number in self._aliases else 0) for number in named],
+        )
 
     def _recognise(self, number: int, pid: int, start_ns: int) -> None:
         """See whether a process is one that an earlier recording of this boot knew: by its start."""
@@ -137,6 +165,14 @@ class Recording:
             "INSERT INTO loss VALUES (?, ?, ?, ?)",
             [(self._id, self._wall(start_ns), self._wall(end_ns), lost) for start_ns, end_ns, lost in losses],
         )
+
+
+def _cost_columns(packed: int | None) -> tuple[int | None, ...]:
+    cost = unpack_cost(packed)
+    if cost is None:
+        return None, None, None, None
+    figures = cost.cpu_us, cost.max_rss_bytes, cost.read_bytes, cost.write_bytes
+    return tuple(min(figure, _INTEGER_MAX) for figure in figures)
 
 
 def _close_other_boots(database: sqlite3.Connection, boot: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..events import Exec, Exit, Fork
-from ..process import Process, is_cmdline_cut, split_cmdline
+from ..process import Process, Source, is_cmdline_cut, split_cmdline
 from ..record import Record
 from .reader import birth_name
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..events import Event
     from .reader import HistoryView, RecordedNode
 
 _FORK, _EXEC, _EXIT = range(3)
@@ -30,9 +29,9 @@ ORDER BY time_ns, kind, id
 
 
 class Happening(Record):
-    """An event of the past: when (since boot), whose, and that process as it was then."""
+    """An event of the past: its kind, when (since boot), whose, and that process as it was then."""
 
-    event: Event
+    kind: type
     time_ns: int
     node: RecordedNode
     process: Process
@@ -51,36 +50,33 @@ def _happening(view: HistoryView, node: RecordedNode, row: tuple[Any, ...]) -> H
     wall_ns, kind, _, cmd, source, cmdline, user, later = row
     time_ns = wall_ns - node.booted_ns
     process = view.describe(node)
-    pid = node.pid
-    event: Event
     if kind == _EXIT:
-        event = Exit(0, 0, time_ns, pid, pid, node.exit_status or 0, 0, 0, node.adopter_pid or node.ppid or 0)
-        return Happening(event, time_ns, node, process)
+        return Happening(Exit, time_ns, node, process)
     facts: dict[str, Any]
     if kind == _FORK:
-        event = Fork(0, 0, time_ns, node.ppid or 0, node.ppid or 0, pid, pid)
         cmd, source = birth_name(node)
         facts = {"cmd": cmd, "source": source, "cmdline": None, "user": node.birth_user}
         facts["is_cmdline_cut"] = False
         former = 0
     else:
-        event = Exec(0, 0, time_ns, pid, pid)
         facts = {
-            "cmd": cmd.decode("utf-8", "surrogateescape"),
+            "cmd": cmd.decode("utf-8", "surrogateescape") if cmd or source != Source.UNREAD else None,
             "source": source,
             "cmdline": None if cmdline is None else tuple(split_cmdline(cmdline)),
             "is_cmdline_cut": cmdline is not None and is_cmdline_cut(cmdline),
             "user": user.decode("utf-8", "surrogateescape") or None,
         }
         former = max(0, len(node.former) - later)
-    return Happening(event, time_ns, node, _as_it_was(process, facts, former))
+    return Happening(Fork if kind == _FORK else Exec, time_ns, node, _as_it_was(process, facts, former))
 
 
 def _as_it_was(process: Process, facts: dict[str, Any], former: int) -> Process:
     """Give a process before its end, with the facts of an earlier time."""
     fields = {field: getattr(process, field) for field in Process._fields}
     fields |= {"is_alive": True, "exit_time_ns": None, "exit_status": None, "current_ppid": process.ppid}
-    fields |= {"current_parent": None, "former_cmds": process.former_cmds[:former], **facts}
+    fields |= {"current_parent": None, "former_cmds": process.former_cmds[:former], "cost": None, **facts}
+    if former < len(process.former_cmds) or fields["cmd"] != process.cmd:
+        fields["full_name"] = None  # it is of the last name
     if fields["user"] != process.user:
         fields["uid"] = None  # the last one is known, not the one of then
     return Process(**fields)

@@ -14,7 +14,7 @@ import stat
 from ..errors import NotAHistoryError, UnreadableHistoryError
 
 APPLICATION_ID = 0x70636163  # "pcac", PRAGMA application_id
-VERSION = 1  # PRAGMA user_version
+VERSION = 2  # PRAGMA user_version
 PAGE_BYTES = 4096
 WAL_BYTES = 8 << 20  # what is left of the write-ahead log once it was taken over
 _BUSY_S = 5.0
@@ -34,30 +34,35 @@ CREATE TABLE recording (                  -- one run of an engine with --record
     missed    INTEGER NOT NULL DEFAULT 0  -- processes that could not be written
 );
 CREATE TABLE process (
-    id          INTEGER PRIMARY KEY,      -- recording << 40 | its number there
-    boot        INTEGER NOT NULL,
-    pid         INTEGER NOT NULL,
-    start_ns    INTEGER NOT NULL,         -- 0: not known
-    ppid        INTEGER,                  -- of the birth parent where ppid_source is "fork"
-    ppid_source TEXT NOT NULL,
-    parent      INTEGER,                  -- id of that process
-    adopter_pid INTEGER,
-    cmd         BLOB NOT NULL,
-    source      TEXT NOT NULL,
-    former      BLOB,                     -- names before the last exec, each ended by NUL
-    cmdline     BLOB,
-    uid         INTEGER,
-    user        BLOB,
-    birth_user  BLOB,
-    session     INTEGER,
-    exit_ns     INTEGER,                  -- null: it lived when the recording ended
-    exit_status INTEGER                   -- wait status word; null: its Exit was not seen
+    id            INTEGER PRIMARY KEY,    -- recording << 40 | its number there
+    boot          INTEGER NOT NULL,
+    pid           INTEGER NOT NULL,
+    start_ns      INTEGER NOT NULL,       -- 0: not known
+    ppid          INTEGER,                -- of the birth parent where ppid_source is "fork"
+    ppid_source   TEXT NOT NULL,
+    parent        INTEGER,                -- id of that process
+    adopter_pid   INTEGER,
+    cmd           BLOB NOT NULL,
+    source        TEXT NOT NULL,
+    former        BLOB,                   -- names before the last exec, each ended by NUL
+    cmdline       BLOB,
+    uid           INTEGER,
+    user          BLOB,
+    birth_user    BLOB,
+    session       INTEGER,
+    exit_ns       INTEGER,                -- null: it lived when the recording ended
+    exit_status   INTEGER,                -- wait status word; null: how it ended was not seen
+    cpu_us        INTEGER,                -- this and the next three: null where there is no exit record
+    max_rss_bytes INTEGER,
+    read_bytes    INTEGER,
+    write_bytes   INTEGER,
+    full_name     BLOB                    -- the whole of a name that the kernel cut; null: not cut, or not known
 );
 CREATE INDEX process_by_pid ON process (pid, start_ns);
 CREATE INDEX process_by_parent ON process (parent) WHERE parent IS NOT NULL;
 CREATE INDEX process_by_exit ON process (exit_ns) WHERE exit_ns IS NOT NULL;
 CREATE INDEX process_living ON process (boot) WHERE exit_ns IS NULL;
-CREATE TABLE exec (
+CREATE TABLE exec (                       -- the last one of a process has the name that an exit record brought
     process INTEGER NOT NULL,
     time_ns INTEGER NOT NULL,
     cmd     BLOB NOT NULL,

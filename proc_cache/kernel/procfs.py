@@ -10,7 +10,7 @@ import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
 
 from ..errors import ProcessHiddenError
-from ..process import CMDLINE_KEPT_BYTES, Node, cut_cmdline
+from ..process import CMDLINE_KEPT_BYTES, COMM_MAX_BYTES, Node, cut_cmdline
 from ..record import Record
 from .clocks import ticks_to_ns
 
@@ -53,6 +53,7 @@ class Sighting(Record):
     uid: int  # effective
     cmdline: bytes | None
     tids: tuple[int, ...]  # of its threads other than the leader
+    full_name: bytes | None = None  # of the file it runs, where the kernel's name is the beginning of that
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -117,17 +118,22 @@ class ProcReader:
         if directory is None:
             return None
         try:
+            # First the user: of a process that is gone it is told as 0 (pid_getattr, fs/proc/base.c), and the stat
+            # that can be read after it proves that it was not.
+            uid = os.fstat(directory).st_uid
             stat = _parse_or_gone(self._read(pid, "stat", directory, _STAT_SIZE))
             if stat is None:
                 return None
-            uid = os.fstat(directory).st_uid
             cmdline = None
             if not stat.flags & PF_KTHREAD:
                 cmdline = self._read_cmdline(pid, directory)
+            full_name = None
+            if len(stat.comm) >= COMM_MAX_BYTES and not stat.flags & PF_KTHREAD:
+                full_name = _read_full_name(directory, stat.comm)
             tids: tuple[int, ...] = ()
             if with_tids and stat.num_threads > 1:
                 tids = _list_tids(directory, pid)
-            return Sighting(stat, uid, cmdline, tids)
+            return Sighting(stat, uid, cmdline, tids, full_name)
         except OSError as error:
             _raise_unless_gone(error, pid)
             return None
@@ -217,6 +223,16 @@ def _parse_or_gone(data: bytes | None) -> Stat | None:
         return None
 
 
+def _read_full_name(directory: int, comm: bytes) -> bytes | None:
+    """Give the whole of a name that the kernel cut; None where the program's file has another, or is not told."""
+    try:
+        target = os.readlink(b"exe", dir_fd=directory)
+    except OSError:  # gone, or another user's: only its owner and root may look (ptrace(2))
+        return None
+    name = target.removesuffix(b" (deleted)").rpartition(b"/")[2]
+    return name if len(name) > len(comm) and name.startswith(comm) else None
+
+
 def _list_tids(directory: int, pid: int) -> tuple[int, ...]:
     tasks = os.open("task", _DIRECTORY, dir_fd=directory)
     try:
@@ -228,7 +244,7 @@ def _list_tids(directory: int, pid: int) -> tuple[int, ...]:
 def make_node(seen: Sighting, source: str) -> Node:
     """Make a node, with no parent linked yet, of what /proc showed; `ppid` is the *present* parent's."""
     stat = seen.stat
-    return Node(
+    node = Node(
         stat.pid,
         stat.start_ns,
         stat.ppid,
@@ -240,6 +256,9 @@ def make_node(seen: Sighting, source: str) -> Node:
         stat.session,
         seen.cmdline,
     )
+    if seen.full_name is not None:
+        node.full_name = decode_name(seen.full_name)
+    return node
 
 
 def read_proc_start_time_ns(pid: int) -> int:

@@ -97,18 +97,18 @@ _UNKNOWN = Struct("=24xI12xIQ")
 _ACK = Struct("=24xII8xIQI")
 
 
-# The head of the two messages that storms are made of, whole: what matches it needs no other check.
+# The head of the three messages that storms are made of, whole: what matches it needs no other check.
 _USUAL: dict[tuple[int, ...], tuple[type[Event], Callable[[Buffer], tuple[Any, ...]]]] = {
     (_USUAL_LENGTH, NLMSG_DONE, _CN_ID_PROC, _USUAL_LENGTH - _EVENT_AT, what): (layout.event, layout.unpack_from)
     for what, layout in _LAYOUTS.items()
-    if layout.event in (Fork, Exit)
+    if layout.event in (Fork, Exec, Exit)
 }
 
 
 def unpack(data: Buffer) -> Sequence[tuple[type[Event], tuple[Any, ...]]]:
     """Give kind and fields of each message in a datagram, as `decode` gives events; the same errors.
 
-    The fields are those of the event's class, in its order. Of a Fork or an Exit they are a plain tuple: to
+    The fields are those of the event's class, in its order. Of a Fork, Exec or Exit they are a plain tuple: to
     make an event of it would be a fifth of what a message of a storm costs.
     """
     if len(data) == _USUAL_LENGTH:

@@ -11,8 +11,17 @@ from .escape import escape_chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..process import Process
-    from ..query import Chain, View, Walk
+    from typing import Protocol
+
+    from ..process import Node, Process
+    from ..query import Chain, Walk
+
+    class Users(Protocol):
+        """What knows the names of users."""
+
+        def user(self, node: Node) -> str | None:
+            """Give the name of the process's user, None where the user is not known."""
+
 
 UNKNOWN = "unknown"
 
@@ -25,13 +34,13 @@ def chain_text(chain: Chain) -> str:
     return _join(links, chain.missing_pid)
 
 
-def walk_text(view: View, walked: Walk, itself: Process | None = None) -> str:
+def walk_text(users: Users, walked: Walk, itself: Process | None = None) -> str:
     """Write a walk without freezing it first: the same text, for where it is written often.
 
     `itself` is the first process as it was at another time: in a stream, at its event.
     """
     links = [
-        _link(node.pid, known_name(node), node.source, view.user(node)) + _gap(node.left_out)
+        _link(node.pid, known_name(node), node.source, users.user(node)) + _gap(node.left_out)
         for node in walked.nodes
     ]
     if itself is not None:

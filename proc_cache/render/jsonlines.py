@@ -54,6 +54,10 @@ def process_object(process: Process) -> Object:
         "exit_code": process.exit_code,
         "signal": process.signal,
         "core_dumped": process.is_core_dumped,
+        "cpu_s": None if process.cost is None else process.cost.cpu_us / 1e6,
+        "max_rss_bytes": None if process.cost is None else process.cost.max_rss_bytes,
+        "read_bytes": None if process.cost is None else process.cost.read_bytes,
+        "write_bytes": None if process.cost is None else process.cost.write_bytes,
         "source": process.source,
     }
     if process.current_parent is not None:
@@ -64,6 +68,8 @@ def process_object(process: Process) -> Object:
         result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
         if not all(_is_utf8(argument) for argument in process.cmdline):
             result["cmdline_raw"] = [b64encode(argument).decode() for argument in process.cmdline]
+    if process.full_name is not None:
+        _set_text(result, "full_name", process.full_name.encode("utf-8", "surrogateescape"))
     if process.is_cmdline_cut:
         result["cmdline_cut"] = True
     if process.generations_left_out:

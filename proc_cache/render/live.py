@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -10,29 +9,29 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..record import Record
+from ..times import duration
 from .chain import UNKNOWN
 from .escape import escape
+from .figures import flood_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
     from ..engine.stats import Stats
 
-REFRESH_PER_SECOND = 4
-ROWS_KEPT = 200
+    Spawner = tuple[int, str | None, int]  # pid, name, how many it started
 
 
-class LiveRow:
-    """One process in the list: the text of its chain, and how it goes."""
+class LiveRow(Record):
+    """One program in the list: since when it runs, the text of its chain, and how it went; escaped already."""
 
-    __slots__ = ("chain", "ending", "is_failed", "started")
-
-    def __init__(self, started: str, chain: str) -> None:
-        self.started = started
-        self.chain = chain
-        self.ending = ""
-        self.is_failed = False
+    started: str
+    chain: str
+    ending: str
+    is_failed: bool
 
 
 class LiveScreen:
@@ -57,11 +56,13 @@ class LiveScreen:
     ) -> None:
         self._live.stop()
 
-    def draw(self, stats: Stats, rates: str, rows: deque[LiveRow], spawners: Counter[tuple[int, str]]) -> None:
+    def draw(self, stats: Stats, rates: str, rows: Sequence[LiveRow], spawners: Sequence[Spawner]) -> None:
         """Draw one frame, as tall as the screen."""
         height = self._console.size.height
-        top = Group(_headline(stats, rates), _cache_table(stats), _spawner_line(spawners), Text())
-        used = 6 + len(stats.caches)
+        top = Group(
+            _headline(stats, rates), _capture_line(stats), _cache_table(stats), _spawner_line(spawners), Text()
+        )
+        used = 7 + len(stats.caches)
         self._live.update(Group(top, _row_table(rows, max(1, height - used))), refresh=True)
 
 
@@ -71,6 +72,21 @@ def _headline(stats: Stats, rates: str) -> Text:
     line.append(f"lost {least}{stats.lost}", style="bold red" if stats.lost else "dim")
     line.append(f"   {rates}   alive {stats.alive}   dead {stats.dead}")
     line.append(f"   overruns {stats.overruns}   buffer {stats.receive_buffer_bytes >> 20} MiB", style="dim")
+    return line
+
+
+def _capture_line(stats: Stats) -> Text:
+    """Write how the capture is done: its priority, its exit records, its longest pause, and floods if any."""
+    parts = [f"priority {stats.priority or 'ordinary'}"]
+    if stats.steps_back:
+        parts.append(f"given up {stats.steps_back} times")
+    parts.append(f"exit records {stats.records}" if stats.no_records is None else f"none: {stats.no_records}")
+    if stats.records_lost:
+        parts.append(f"lost {stats.records_lost}")
+    parts.append(f"longest pause {duration(stats.longest_pause_ns)}")
+    line = Text("   ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
+    if stats.floods:
+        line.append(f"   {flood_text(stats)}", style="red")
     return line
 
 
@@ -84,17 +100,17 @@ def _cache_table(stats: Stats) -> Table:
     return table
 
 
-def _spawner_line(spawners: Counter[tuple[int, str]]) -> Text:
-    named = (f"{count} by {pid} {escape(name) or UNKNOWN}" for (pid, name), count in spawners.most_common(4))
+def _spawner_line(spawners: Sequence[Spawner]) -> Text:
+    named = (f"{count} by {pid} {escape(name or UNKNOWN)}" for pid, name, count in spawners[:4])
     return Text("top spawners: " + (", ".join(named) or "none yet"), no_wrap=True, overflow="ellipsis")
 
 
-def _row_table(rows: deque[LiveRow], count: int) -> Table:
+def _row_table(rows: Sequence[LiveRow], count: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, expand=True)
     table.add_column(width=12, style="dim", no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column(justify="right", no_wrap=True)
-    for row in list(rows)[:count]:
+    for row in rows[:count]:
         table.add_row(
             Text(row.started),
             Text(row.chain, style="dim" if row.ending and not row.is_failed else ""),

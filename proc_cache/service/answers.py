@@ -8,32 +8,46 @@ from .. import query
 from ..errors import MalformedFrameError, NobodyFoundError
 from ..selection import Chooser, candidates
 from . import protocol
+from .feeds import EventFeed, PictureFeed
 from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
+from .stream import read_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from ..engine.messages import Tap
     from ..engine.view import View
     from ..process import Node
     from ..record import Record
+    from ..selection import Selection
+    from .feeds import Frames
 
 
 class Answers:
-    """Answers requests from a view; `figures` gives the counters that a request can ask for."""
+    """Answers requests from a view; `figures` gives the counters that a request can ask for.
 
-    def __init__(self, view: View, figures: Callable[[], Iterable[Record]]) -> None:
+    `taps` is where an engine tells its events: who watches hangs a feed there.
+    """
+
+    def __init__(self, view: View, figures: Callable[[], Iterable[Record]], taps: list[Tap]) -> None:
         self._view = view
         self._figures = figures
-        self._kinds: dict[str, Callable[..., Iterator[bytes]]] = {
+        self._taps = taps
+        self._kinds: dict[str, Callable[..., Frames]] = {
             protocol.CHAIN: self._chain,
             protocol.DESCENT: self._descent,
             protocol.SNAPSHOT: self._snapshot,
             protocol.STATS: self._stats,
+            protocol.WATCH: self._watch,
+            protocol.PICTURES: self._pictures,
         }
 
-    def to(self, request: Request) -> Iterator[bytes]:
-        """Give the frames. Raises MalformedFrameError, before or with the first, where it is no request."""
+    def to(self, request: Request) -> Frames:
+        """Give the frames; None where there is nothing to tell now.
+
+        Raises MalformedFrameError, before or with the first, where it is no request.
+        """
         if request.version != protocol.VERSION:
             return iter((refusal(_other_version(request.version)),))
         kind = self._kinds.get(request.kind)
@@ -59,18 +73,38 @@ class Answers:
         yield frame((OK, pack(verdict), protocol.chain_head(chain)))
         yield from self._described(walked.nodes)
 
-    def _snapshot(self, selection: Any) -> Iterator[bytes]:  # noqa: ANN401
+    def _snapshot(self, selection: Any) -> Frames:  # noqa: ANN401
         wanted = protocol.read_selection(selection)
+        return self._chosen(wanted, lambda chooser: self._list(wanted, chooser))
+
+    def _chosen(self, wanted: Selection, answer: Callable[[Chooser], Frames]) -> Frames:
+        """Answer for a selection, or that a process it names is not known."""
         try:
             chooser = Chooser(self._view, wanted)
         except NobodyFoundError as error:
             yield frame((NOBODY, str(error), error.may_exist))
             return
+        yield from answer(chooser)
+
+    def _list(self, wanted: Selection, chooser: Chooser) -> Iterator[bytes]:
         yield frame((OK,))
         for node in candidates(self._view, wanted):
             # Nothing is a piece too: whoever sends them looks at the clock between two.
             yield frame(pack(self._view.describe(node, is_fresh=False))) if chooser.has(node) else b""
         yield frame(END)
+
+    def _watch(self, kinds: Any, selection: Any, children_of: Any) -> Frames:  # noqa: ANN401
+        wanted_kinds, wanted = read_kinds(kinds), protocol.read_selection(selection)
+        below = None if children_of is None else protocol.read_pid(children_of)
+        return self._chosen(
+            wanted, lambda chooser: EventFeed(self._view, wanted_kinds, chooser, below).frames(self._taps)
+        )
+
+    def _pictures(self, selection: Any) -> Frames:  # noqa: ANN401
+        return self._chosen(
+            protocol.read_selection(selection),
+            lambda chooser: PictureFeed(self._view, chooser, self._figures).frames(self._taps),
+        )
 
     def _stats(self) -> Iterator[bytes]:
         figures = {
@@ -86,6 +120,11 @@ class Answers:
         for node in nodes:
             yield frame(pack(self._view.describe(node)))
         yield frame(END)
+
+
+def ready() -> bytes:
+    """Write the first word of an engine to who has started it: it listens."""
+    return frame((OK,))
 
 
 def refusal(reason: str) -> bytes:

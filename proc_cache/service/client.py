@@ -17,13 +17,14 @@ from .peer import credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, Self
 
     from ..process import Process
     from ..query import Chain, Descent
     from ..selection import Selection
     from ..times import Moment
+    from .following import Following
 
 _QUIET_S = 1.0
 TIMEOUT_S = 5.0  # an engine that is silent for so long is stopped, or stuck
@@ -34,11 +35,13 @@ _TIMEVAL = Struct("@ll")  # struct timeval: seconds, microseconds
 class EngineClient:
     """A connection to an engine, for any number of questions, one after the other."""
 
-    def __init__(self, sock: _socket.socket, path: str) -> None:
+    def __init__(self, sock: _socket.socket, path: str | None) -> None:
+        """Without a path it is an engine that was started for this one, and cannot be called again."""
         self._socket = sock
         self._received = bytearray()
         self._last_s = monotonic_s()  # when it connected, or asked
-        self.path = path
+        self._path = path
+        self._name = "the engine of this watch" if path is None else f"the engine at {path}"
 
     @classmethod
     def connect(cls) -> Self | None:
@@ -72,6 +75,47 @@ class EngineClient:
         assert not list(rest)
         return dict(zip(names, figures, strict=True))
 
+    def events(self, kinds: Iterable[str], selection: Selection, *, children_of: int | None = None) -> Following:
+        """Ask for the events of these kinds, as they happen. Raises as `processes` does."""
+        return self._follow(protocol.WATCH, tuple(kinds), selection, children_of)
+
+    def pictures(self, selection: Selection) -> Following:
+        """Ask for what a live view shows, again and again. Raises as `processes` does."""
+        return self._follow(protocol.PICTURES, selection)
+
+    def _follow(self, kind: str, *arguments: object) -> Following:
+        from .following import Following
+
+        self._send(protocol.write_request(os.getpid(), kind, *arguments))
+        protocol.read_head(self._receive_frame)
+        return Following(self)
+
+    def fileno(self) -> int:
+        """Give the descriptor, to wait for it."""
+        return self._socket.fileno()
+
+    def take_frames(self) -> list[bytes]:
+        """Receive once, and give the frames of a stream that are whole by then, without their lengths."""
+        received, head = self._received, protocol.LENGTH.size
+        received += self._receive()
+        frames = []
+        at = 0
+        while len(received) - at >= head:
+            (length,) = protocol.LENGTH.unpack_from(received, at)
+            self._check_length(length)
+            if len(received) - at < head + length:
+                break
+            frames.append(bytes(received[at + head : at + head + length]))
+            at += head + length
+        del received[:at]
+        return frames
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait for the first word of an engine that has just been started. Raises EngineUnavailableError."""
+        self._socket.settimeout(timeout_s)
+        protocol.read_head(self._receive_frame)
+        self._socket.settimeout(TIMEOUT_S)
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
@@ -91,41 +135,51 @@ class EngineClient:
         return self._exchange(request)
 
     def _exchange(self, request: bytes) -> tuple[tuple[Any, ...], Iterator[Process]]:
+        self._send(request)
+        return protocol.read_answer(self._receive_frame)
+
+    def _send(self, request: bytes) -> None:
         try:
             self._socket.sendall(request)
         except OSError as error:
-            raise EngineHungUpError(f"the engine at {self.path} hung up") from error
-        return protocol.read_answer(self._receive_frame)
+            raise EngineHungUpError(f"{self._name} hung up") from error
 
     def _call_again(self) -> None:
         self._socket.close()
         self._received.clear()
-        sock = _connect(self.path)
+        sock = None if self._path is None else _connect(self._path)
         if sock is None:
-            raise EngineUnavailableError(f"the engine at {self.path} has ended")
+            raise EngineUnavailableError(f"{self._name} has ended")
         self._socket = sock
 
     def _receive_frame(self) -> bytes:
         (length,) = protocol.LENGTH.unpack(self._take(protocol.LENGTH.size))
-        if length > protocol.FRAME_MAX:
-            raise EngineUnavailableError(f"what answers at {self.path} is no engine of proc-cache")
+        self._check_length(length)
         return self._take(length)
+
+    def _check_length(self, length: int) -> None:
+        if length > protocol.FRAME_MAX:
+            raise EngineUnavailableError(f"{self._name} is none of proc-cache")
 
     def _take(self, size: int) -> bytes:
         received = self._received
         while len(received) < size:
-            try:
-                chunk = self._socket.recv(_CHUNK)
-            except TimeoutError as error:
-                raise EngineUnavailableError(f"the engine at {self.path} did not answer in time") from error
-            except OSError as error:
-                raise EngineHungUpError(f"the engine at {self.path} hung up") from error
-            if not chunk:
-                raise EngineHungUpError(f"the engine at {self.path} hung up")
-            received += chunk
+            received += self._receive()
         taken = bytes(received[:size])
         del received[:size]
         return taken
+
+    def _receive(self) -> bytes:
+        """Receive what there is, at least a byte."""
+        try:
+            chunk = self._socket.recv(_CHUNK)
+        except TimeoutError as error:
+            raise EngineUnavailableError(f"{self._name} did not answer in time") from error
+        except OSError as error:
+            raise EngineHungUpError(f"{self._name} hung up") from error
+        if not chunk:
+            raise EngineHungUpError(f"{self._name} hung up")
+        return chunk
 
 
 def _connect(path: str) -> _socket.socket | None:

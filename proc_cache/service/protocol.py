@@ -7,6 +7,8 @@ A frame is a length (4 bytes, big-endian) and that many bytes of one encoded val
     ("nobody", reason, may_exist)          a process that the question begins with is not known
     ("refused", reason)                    not served: another version, user or namespace, or no request at all
 
+Two kinds of request are answered with a stream that has no end: after the head come the frames of `stream.py`.
+
 The client's own pid is compared with what the kernel says of the peer: they differ where it lives in another PID
 namespace, and means others by its numbers.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 from struct import Struct
 
 from ..errors import EngineRefusedError, EngineUnavailableError, MalformedFrameError, NobodyFoundError
-from ..process import Process
+from ..process import Cost, Process
 from ..query import Chain
 from ..record import Record
 from ..selection import Selection, Target
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from .encoding import Value
 
-VERSION = 1
+VERSION = 2
 REQUEST_MAX = 16 << 10  # bytes of a request
 FRAME_MAX = 4 << 20  # bytes of a frame of an answer: one process, whose arguments are bounded
 LENGTH = Struct(">I")
@@ -39,6 +41,9 @@ CHAIN = "chain"
 DESCENT = "descent"
 SNAPSHOT = "snapshot"
 STATS = "stats"
+WATCH = "watch"
+PICTURES = "pictures"
+STREAMS = (WATCH, PICTURES)
 
 OK = "ok"
 NOBODY = "nobody"
@@ -65,7 +70,7 @@ def pack(value: object) -> Any:  # noqa: ANN401
     """Turn records into tuples of their fields, all the way down."""
     if isinstance(value, Record):
         return tuple(pack(getattr(value, field)) for field in value._fields)
-    return value
+    return tuple(map(pack, value)) if isinstance(value, tuple) else value
 
 
 # --- requests -----------------------------------------------------------------------------------------------
@@ -170,6 +175,11 @@ def read_answer(receive: Callable[[], bytes]) -> tuple[tuple[Any, ...], Iterator
 
     Raises NobodyFoundError and EngineRefusedError as the engine says, EngineUnavailableError for no answer.
     """
+    return read_head(receive), _read_processes(receive)
+
+
+def read_head(receive: Callable[[], bytes]) -> tuple[Any, ...]:
+    """Read the head of an answer; the same errors."""
     head = _read_frame(receive)
     if head[0] == NOBODY and len(head) == 3:
         raise NobodyFoundError(head[1], may_exist=head[2])
@@ -177,12 +187,23 @@ def read_answer(receive: Callable[[], bytes]) -> tuple[tuple[Any, ...], Iterator
         raise EngineRefusedError(head[1])
     if head[0] != OK:
         raise EngineUnavailableError("what answers at the socket is no engine of proc-cache")
-    return head[1:], _read_processes(receive)
+    return head[1:]
+
+
+_COST_AT = Process._fields.index("cost")
 
 
 def _read_processes(receive: Callable[[], bytes]) -> Iterator[Process]:
     while (value := _read_frame(receive)) != END:
-        yield Process(*parts(value, len(Process._fields)))
+        yield _read_process(value)
+
+
+def _read_process(value: Value) -> Process:
+    fields = list(parts(value, len(Process._fields)))
+    cost = fields[_COST_AT]
+    if cost is not None:
+        fields[_COST_AT] = Cost(*parts(cost, len(Cost._fields)))
+    return Process(*fields)
 
 
 def parts(value: Value, count: int) -> tuple[Any, ...]:

@@ -13,17 +13,19 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..closing import Closing
+from ..engine.intake import BATCH
 from ..errors import MalformedFrameError
 from ..kernel.clocks import monotonic_s
 from ..record import Record
 from . import protocol
 from .answers import Answers, refusal
+from .peer import credentials
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from ..engine.core import Engine
+    from .feeds import Frames
     from .listening import Listener
 
 CALLERS_MAX = 256  # at once; more wait in the backlog
@@ -34,12 +36,17 @@ _ACCEPTED_AT_ONCE = 32
 DRAINS_MAX = 64  # looks at the kernel's queue before an answer: bounded, for a storm may never end
 _CHUNK = 1 << 16
 _LOOK_S = 1.0  # between two looks for callers that are late
+_BUSY_S = 0.02  # between two slices of answering while the kernel's queue is full: they get a tenth of the time
+_NEWS_S = 0.01  # between two looks at what a stream could tell
+_QUIET_S = 0.05  # likewise, where the kernel has told nothing since
+_NEVER_S = float("inf")
 
 
 class ServiceStats(Record):
     """What became of the calls."""
 
     callers: int  # now
+    streams: int  # of them, those who are told what happens
     calls: int
     answered: int  # requests
     malformed: int  # what was no request
@@ -56,8 +63,10 @@ class Caller:
         self.socket = sock
         self.pid = pid  # as the kernel tells it here
         self.request = bytearray()
-        self.answer: Iterator[bytes] | None = None
+        self.answer: Frames | None = None
+        self.is_stream = False  # its answer has no end: it may take it as slowly as it likes
         self.unsent = memoryview(b"")
+        self.has_told_all = False  # of a stream: until more happens
         self.is_last_answer = False
         self.was_answered = False
         self.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
@@ -85,42 +94,75 @@ class Caller:
 class Server(Closing):
     """An engine and who asks it: call `turn()` again and again."""
 
-    def __init__(self, engine: Engine, listener: Listener | None) -> None:
+    def __init__(self, engine: Engine, listener: Listener | None, owner: socket.socket | None = None) -> None:
         self._engine = engine
         self.listener = listener
-        self._answers = Answers(engine.view, lambda: (engine.stats(), self.stats()))
+        self.is_abandoned = False  # the owner has hung up
+        self._answers = Answers(engine.view, lambda: (engine.stats(), self.stats()), engine.messages.taps)
         self._callers: dict[int, Caller] = {}
         self._busy: deque[Caller] = deque()  # with a request to look at, or an answer that could go on
         self._poll = select.epoll()
         self._poll.register(engine.fileno(), select.EPOLLIN)
+        self._streams: list[Caller] = []  # with nothing to be told for the moment
         self._is_accepting = False
-        self._next_look_s = 0.0
+        self._has_news = False
+        self._next_look_s = self._next_slice_s = self._next_stream_s = 0.0
         self._calls = self._answered = self._malformed = self._late = self._foreign = self._failed = 0
+        self._owner = None if owner is None else self._take_owner(owner)
         self._accept_again()
 
     def turn(self, timeout_s: float) -> None:
         """Apply what the kernel has sent and serve the callers; wait at most so long for either."""
-        engine = self._engine
-        has_more = engine.pump(0)
-        self._serve()
-        if has_more or self._busy:
-            timeout_s = 0.0
-        elif engine.when_idle is not None:
-            engine.when_idle()
-        for descriptor, events in self._poll.poll(timeout_s):
+        received = self._engine.intake.look()
+        now_s = monotonic_s()
+        is_drained = received < BATCH
+        self._has_news = self._has_news or received > 0
+        if is_drained or now_s >= self._next_slice_s:
+            self._wake_streams(now_s)
+            if self._busy:
+                self._engine.intake.take_records()
+                self._serve()
+                self._next_slice_s = monotonic_s() + _BUSY_S
+        self._wait(timeout_s if is_drained and not self._busy and not self._engine.intake.is_busy else 0.0, now_s)
+        if now_s >= self._next_look_s:
+            self._look_for_the_late(now_s)
+
+    def _wake_streams(self, now_s: float) -> None:
+        """Let those who are told what happens have what has come since, a handful at once."""
+        if self._streams and now_s >= self._next_stream_s:
+            self._next_stream_s = now_s + (_NEWS_S if self._has_news else _QUIET_S)
+            self._has_news = False
+            self._busy.extend(self._streams)
+            self._streams.clear()
+
+    def _wait(self, timeout_s: float, now_s: float) -> None:
+        """Wait for messages and callers, and take in who calls."""
+        if timeout_s:
+            timeout_s = min(timeout_s, self._engine.intake.rest())
+        if timeout_s and self._streams:
+            if self._has_news:
+                self._next_stream_s = min(self._next_stream_s, now_s + _NEWS_S)
+            timeout_s = min(timeout_s, max(0.0, self._next_stream_s - now_s))
+        ready = self._poll.poll(timeout_s)
+        if timeout_s:
+            self._engine.intake.has_waited()
+        for descriptor, events in ready:
             caller = self._callers.get(descriptor)
             if caller is not None:
                 self._hear(caller, events)
             elif self.listener is not None and descriptor == self.listener.socket.fileno():
-                for _ in range(_ACCEPTED_AT_ONCE):
-                    if not self._accept(self.listener):
-                        break
-        self._look_for_the_late()
+                self._accept_some(self.listener)
+
+    def _accept_some(self, listener: Listener) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self._accept(listener):
+                break
 
     def stats(self) -> ServiceStats:
         """Freeze the counters."""
         return ServiceStats(
             callers=len(self._callers),
+            streams=sum(caller.is_stream for caller in self._callers.values()),
             calls=self._calls,
             answered=self._answered,
             malformed=self._malformed,
@@ -157,6 +199,15 @@ class Server(Closing):
             self._stop_accepting(listener)
         return self._is_accepting
 
+    def _take_owner(self, sock: socket.socket) -> Caller:
+        """Take the one for whom this engine runs: it may be silent, and where it hangs up all is over."""
+        sock.setblocking(False)
+        owner = Caller(sock, credentials(sock)[0])
+        owner.deadline_s = _NEVER_S
+        self._callers[sock.fileno()] = owner
+        self._poll.register(sock, select.EPOLLIN)
+        return owner
+
     def _stop_accepting(self, listener: Listener) -> None:
         self._poll.unregister(listener.socket)
         self._is_accepting = False
@@ -168,15 +219,15 @@ class Server(Closing):
 
     def _hang_up(self, caller: Caller) -> None:
         del self._callers[caller.socket.fileno()]
-        if caller in self._busy:
-            self._busy.remove(caller)
+        for others in (self._busy, self._streams):
+            if caller in others:
+                others.remove(caller)
+        caller.answer = None  # which takes a stream's feed from the engine
         caller.socket.close()
+        self.is_abandoned = self.is_abandoned or caller is self._owner
         self._accept_again()
 
-    def _look_for_the_late(self) -> None:
-        now_s = monotonic_s()
-        if now_s < self._next_look_s:
-            return
+    def _look_for_the_late(self, now_s: float) -> None:
         self._next_look_s = now_s + _LOOK_S
         for caller in [caller for caller in self._callers.values() if caller.deadline_s < now_s]:
             is_idle = caller.was_answered and caller.is_answered and not caller.request
@@ -197,6 +248,10 @@ class Server(Closing):
         elif caller not in self._busy:
             self._receive(caller)
 
+    def _grant(self, caller: Caller, span_s: float) -> None:
+        """Give a caller so long for its next step, unless it may take any time."""
+        caller.deadline_s = _NEVER_S if caller.is_stream or caller is self._owner else monotonic_s() + span_s
+
     def _receive(self, caller: Caller) -> None:
         try:
             data = caller.socket.recv(_CHUNK)
@@ -204,11 +259,11 @@ class Server(Closing):
             return
         except OSError:
             data = b""
-        if data:
+        if not data or caller.is_stream:  # of whom a stream is told, there is nothing to hear but its end
+            self._hang_up(caller)
+        else:
             caller.request += data
             self._busy.append(caller)
-        else:
-            self._hang_up(caller)
 
     def _begin(self, caller: Caller) -> bool:
         """Begin to answer the next request; false where it is not all here."""
@@ -220,13 +275,14 @@ class Server(Closing):
             self._catch_up()
             if request.client_pid == caller.pid:
                 caller.answer = self._answers.to(request)
+                caller.is_stream = request.kind in protocol.STREAMS
             else:
                 self._foreign += 1
                 self._refuse(caller, "this is another PID namespace than the engine's: its numbers mean others")
         except MalformedFrameError as error:
             self._malformed += 1
             self._refuse(caller, f"no request: {error}")
-        caller.deadline_s = monotonic_s() + ANSWER_TIMEOUT_S
+        self._grant(caller, ANSWER_TIMEOUT_S)
         return True
 
     def _refuse(self, caller: Caller, reason: str) -> None:
@@ -236,7 +292,7 @@ class Server(Closing):
     def _catch_up(self) -> None:
         """Apply what the kernel has told so far, so that the answer knows it."""
         for _ in range(DRAINS_MAX):
-            if not self._engine.pump(0):
+            if not self._engine.intake.drain():
                 return
 
     # --- answers ----------------------------------------------------------------------------------------
@@ -260,8 +316,11 @@ class Server(Closing):
             return False  # half a request: the rest may come
         if not caller.unsent:
             self._compute(caller)
-        if not self._send(caller):
+        if caller.unsent and not self._send(caller):
             self._poll.modify(caller.socket, select.EPOLLOUT)
+            return False
+        if caller.has_told_all:
+            self._streams.append(caller)
             return False
         if not caller.is_answered:
             return True
@@ -270,18 +329,24 @@ class Server(Closing):
             return False
         self._answered += 1
         caller.was_answered = True
-        caller.deadline_s = monotonic_s() + REQUEST_TIMEOUT_S
+        caller.is_stream = False  # it was refused: a stream has no end
+        self._grant(caller, REQUEST_TIMEOUT_S)
         return bool(caller.request)
 
     def _compute(self, caller: Caller) -> None:
         """Write the next frames of the answer down."""
         assert caller.answer is not None
         frames = bytearray()
+        caller.has_told_all = False
         until_s = monotonic_s() + SLICE_S
         with self._engine.table.lock:
             try:
                 for data in caller.answer:
+                    if data is None:
+                        caller.has_told_all = True
+                        break
                     frames += data
+                    self._engine.intake.glance()  # a name that is read late is lost, an answer can wait
                     if len(frames) >= _CHUNK or monotonic_s() > until_s:
                         break
                 else:
@@ -303,5 +368,5 @@ class Server(Closing):
         except BlockingIOError:
             return False
         caller.unsent = caller.unsent[sent:]
-        caller.deadline_s = monotonic_s() + ANSWER_TIMEOUT_S
+        self._grant(caller, ANSWER_TIMEOUT_S)
         return not caller.unsent

@@ -73,6 +73,7 @@ class Recorded:
     """Gives a recorded stream as a connector would."""
 
     receive_buffer_bytes = 0
+    exec_lane = None
 
     def __init__(self, stream: list[bytes]) -> None:
         self._datagrams = chain(stream, repeat(b""))
@@ -80,6 +81,9 @@ class Recorded:
 
     def wait(self, _timeout_s: float) -> bool:
         return False
+
+    def hold_back(self, is_held_back: bool) -> None:
+        pass
 
     def close(self) -> None:
         pass

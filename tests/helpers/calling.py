@@ -33,6 +33,7 @@ class EventfdConnector:
     """Gives what was queued, and has a descriptor that can be polled as the kernel's can."""
 
     receive_buffer_bytes = 4096
+    exec_lane = None
 
     def __init__(self) -> None:
         self.queue: deque[bytes] = deque()
@@ -53,6 +54,9 @@ class EventfdConnector:
         raise AssertionError(
             f"the server waits {timeout_s} s for the kernel alone, and leaves its callers waiting"
         )
+
+    def hold_back(self, is_held_back: bool) -> None:
+        """There is no lane for execs here: nothing is held back."""
 
     def fileno(self) -> int:
         return self._descriptor
@@ -209,7 +213,7 @@ class Desk:
         self.engine.close()
 
 
-def frames(data: Iterator[bytes]) -> Callable[[], bytes]:
+def frames(data: Iterator[bytes | None]) -> Callable[[], bytes]:
     """Give frames one by one without their length, as a client receives them."""
 
     def receive() -> bytes:

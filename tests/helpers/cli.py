@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .processes import DEADLINE_S, NOBODY, PR_SET_DUMPABLE, forget, fork, prctl, stat_fields, wait_until
+from proc_cache import Engine
+from proc_cache.service.client import EngineClient
+
+from .processes import DEADLINE_S, NOBODY, PR_SET_DUMPABLE, forget, fork, prctl, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +121,22 @@ def as_nobody(*arguments: str, during: Callable[[int, Path], object] | None = No
     In a forked child that imported everything before: the interpreter may lie where nobody cannot read.
     """
     warm_up = ["watch", "--duration", "0"] if arguments[0] == "watch" else list(arguments)
-    return in_fork(arguments, before=become_nobody, warm_up=warm_up, during=during)
+
+    def before() -> None:
+        if arguments[0] == "watch":
+            load_engine()  # its own is another process: what that one imported is not here
+        become_nobody()
+
+    return in_fork(arguments, before=before, warm_up=warm_up, during=during)
+
+
+def load_engine() -> None:
+    """Import what an engine imports late."""
+    import proc_cache.cli.capture
+    import proc_cache.service.answers  # noqa: F401
+
+    with Engine() as engine:
+        engine.start()
 
 
 def become_nobody() -> None:
@@ -138,6 +156,17 @@ def _redirect(stdout: Path, stderr: Path) -> None:
     sys.stderr = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
 
+def streams() -> int:
+    """How many viewers the engine of this test tells events; 0 where there is none."""
+    client = EngineClient.connect()
+    if client is None:
+        return 0
+    try:
+        return client.stats()["streams"]
+    finally:
+        client.close()
+
+
 class Watching:
     """`proc-cache watch` in a subprocess, read line by line: `with Watching("--format", "ndjson") as watch`."""
 
@@ -154,10 +183,18 @@ class Watching:
         )
         self.lines: list[str] = []
         self._buffer = b""
+        self._streams_before = streams()
 
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def engine_pid(self) -> int:
+        """The engine that it has started."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
+            (pid,) = children.read().split()
+        return int(pid)
 
     def read(self, timeout_s: float) -> bool:
         """Take over the lines that are there, waiting so long for some; false at the end of the stream."""
@@ -187,15 +224,13 @@ class Watching:
             assert self.read(0.05) or is_so(), f"the stream ended before: {what}; {self.stop()}"
 
     def wait_until_capturing(self) -> None:
-        """Wait until it has taken its priority (it listens and has scanned by then) and sleeps, for events."""
+        """Wait until an engine tells it events: one that was there, or its own (it has scanned by then)."""
 
-        def is_capturing() -> bool:
+        def is_told() -> bool:
             assert self.process.poll() is None, f"watch ended: {self.stop()}"
-            policy = os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK
-            has_priority = policy == os.SCHED_FIFO or os.getpriority(os.PRIO_PROCESS, self.pid) == -20
-            return has_priority and stat_fields(self.pid)[0] == b"S"
+            return streams() > self._streams_before
 
-        wait_until(is_capturing, "watch takes its priority", 20)
+        wait_until(is_told, "an engine tells it events", 20)
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """Send a signal, and give how it ended; `stdout` has what was not read as lines."""

@@ -28,5 +28,7 @@ MAY_STAND_BESIDE = {
     "cmd_raw",
     "cmdline_raw",
     "generations_left_out",
+    "full_name",
+    "full_name_raw",
 }
 OF_THE_EXIT_RECORD = {"cpu_s", "max_rss_bytes", "read_bytes", "write_bytes"}

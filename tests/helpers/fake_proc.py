@@ -24,10 +24,11 @@ def sighting(
     session: int = 1,
     cmdline: bytes | None = None,
     tids: tuple[int, ...] = (),
+    full_name: bytes | None = None,
 ) -> Sighting:
     """One process as /proc would show it: its start rounded down to a clock tick."""
     stat = Stat(pid, comm, state, ppid, session, 0, 1 + len(tids), start_ns // TICK_NS)
-    return Sighting(stat, uid, cmdline, tids)
+    return Sighting(stat, uid, cmdline, tids, full_name)
 
 
 class FakeReader(ProcReader):
@@ -59,7 +60,7 @@ class FakeReader(ProcReader):
         seen = self.shown.get(pid)
         if seen is None or with_tids:
             return seen
-        return Sighting(seen.stat, seen.uid, seen.cmdline, ())
+        return Sighting(seen.stat, seen.uid, seen.cmdline, (), seen.full_name)
 
     def see_all(self) -> Iterator[Sighting]:
         listed = list(self.pids())

@@ -69,6 +69,8 @@ def row(
     session: int | None = 1,
     exit_s: float | None = None,
     status: int | None = None,
+    cost: int | None = None,  # see `pack_cost`
+    full_name: bytes | None = None,
 ) -> tuple[Any, ...]:
     """One process as `Journal` writes it down; `parent` is the number of another row."""
     return (
@@ -89,11 +91,18 @@ def row(
         session,
         None if exit_s is None else round(exit_s * SECOND_NS),
         0 if exit_s is not None and status is None else status,
+        cost,
+        full_name,
     )
 
 
 def exec_row(number: int, time_s: float, cmd: bytes, *, user: bytes = b"root") -> tuple[Any, ...]:
     return (number, round(time_s * SECOND_NS), cmd, Source.EXEC, cmd + b"\0", user)
+
+
+def unread_row(number: int, time_s: float, cmd: bytes, *, user: bytes = b"root") -> tuple[Any, ...]:
+    """An exec of a program that was gone before it could be read; `cmd` is the older name."""
+    return (number, round(time_s * SECOND_NS), cmd, Source.UNREAD, None, user)
 
 
 def rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proc_cache.engine.losses import LossLedger
+from proc_cache.engine.scan import scan_at_once
 from proc_cache.engine.table import ProcessTable
 from proc_cache.engine.tree import ProcessTree
 from proc_cache.engine.view import View
@@ -69,7 +70,8 @@ class Story:
     def scan(self, sightings: Iterable[Sighting], *, began_ns: int | None = None, is_whole: bool = True) -> None:
         """A scan that took a second, unless `began_ns` says when it began; it ends now."""
         self._tick(None)
-        self.tree.scan(list(sightings), self.now_ns - STEP_NS if began_ns is None else began_ns, is_whole=is_whole)
+        began_ns = self.now_ns - STEP_NS if began_ns is None else began_ns
+        scan_at_once(self.tree, sightings, began_ns, is_whole=is_whole)
 
     def node(self, pid: int) -> Node:
         return self.table.newest[pid]

@@ -116,8 +116,10 @@ def test_what_fails_after_the_socket_was_opened_closes_it_again(monkeypatch: pyt
 
 
 def test_programs_that_we_start_do_not_inherit_the_descriptor() -> None:
-    with ProcConnector.open() as connector:
-        assert not os.get_inheritable(connector.fileno())
+    with ProcConnector.open(has_exec_lane=True) as connector:
+        assert connector.exec_lane is not None
+        for descriptor in (connector.fileno(), connector._socket.fileno(), connector.exec_lane.socket.fileno()):
+            assert not os.get_inheritable(descriptor)
 
 
 def test_the_receive_buffer_is_far_larger_than_the_default_and_told_as_given() -> None:
@@ -131,7 +133,7 @@ def test_the_receive_buffer_is_far_larger_than_the_default_and_told_as_given() -
 def test_an_overrun_is_none_once_and_then_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink, "RECEIVE_BUFFER_BYTES", 32768)
     with ProcConnector.open() as connector:
-        inode = os.fstat(connector.fileno()).st_ino
+        inode = connector.inode()
         while not netlink_drops(inode):
             a_process_that_came_and_went()
         taken = [connector.receive()]

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from proc_cache.errors import ExitRecordsUnavailableError
+from proc_cache.kernel.taskstats import ExitRecordSocket
+from tests.conftest import MUST_RUN
 from tests.helpers.cli import PROC_CACHE, REPOSITORY, Watching, as_nobody, plain_environment, proc_cache
 from tests.helpers.processes import running, wait_until
 from tests.helpers.recording import is_running, table, writers_of
@@ -50,6 +54,17 @@ int main(int argc, char **argv) {
     return 0;
 }
 """
+
+
+@pytest.fixture
+def needs_exit_records() -> None:
+    """Skip where the kernel gives none, with the reason."""
+    try:
+        ExitRecordSocket.open().close()
+    except ExitRecordsUnavailableError as error:
+        if os.environ.get(MUST_RUN) == "1":
+            raise
+        pytest.skip(f"no exit records: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +199,47 @@ def test_watch_records_and_shows_it_again(tmp_path: Path) -> None:
     assert arguments[0] == arguments[1]
     two = proc_cache("watch", "--from", str(history), "--events", "exec", "--count", "2")
     assert [line.split()[1] for line in two.lines] == ["exec", "exec"]
+
+
+@pytest.mark.usefixtures("needs_exit_records")
+def test_what_a_process_cost_is_in_the_file(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    with serving("--record", str(history)) as engine:
+        program = "import time; held = bytearray(64 << 20)\nwhile time.process_time() < 0.2: pass"
+        with subprocess.Popen([sys.executable, "-c", program]) as spender:
+            assert spender.wait(10) == 0
+        wait_until_recorded(history, spender.pid, "cpu_us IS NOT NULL")
+        assert engine.end() == 0
+    of_file = proc_cache("chain", "--format", "json", "--from", str(history), str(spender.pid)).json()["links"]
+    assert 0.2 <= of_file[0]["cpu_s"] < 5
+    assert 64 << 20 <= of_file[0]["max_rss_bytes"] < 1 << 30
+    assert of_file[0]["write_bytes"] >= 0
+    assert of_file[1]["cpu_s"] is None, "it lives: its record is not written yet"
+
+
+@pytest.mark.usefixtures("needs_exit_records")
+def test_programs_that_were_gone_too_soon_have_their_names_in_the_file(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    with serving("--record", str(history)) as engine:
+        os.kill(engine.pid, signal.SIGSTOP)  # it looks when all is over
+        try:
+            gone = [subprocess.Popen(["true"]) for _ in range(23)]
+            assert [each.wait(10) for each in gone] == [0] * 23
+        finally:
+            os.kill(engine.pid, signal.SIGCONT)
+        for each in gone:
+            wait_until_recorded(history, each.pid, "cpu_us IS NOT NULL")
+        assert engine.end() == 0
+    pids = ", ".join(str(each.pid) for each in gone)
+    of_them = f"FROM exec JOIN process ON process.id = exec.process WHERE pid IN ({pids})"
+    named = (b"true", "exit_record")
+    assert table(history, "exec.cmd, exec.source, process.cmd, process.source", of_them) == [(*named, *named)] * 23
+    events = [
+        json.loads(line)
+        for line in proc_cache("watch", "--from", str(history), "--format", "ndjson", "--cmd", "true").lines
+    ]
+    execs = [each for each in events if each["event"] == "exec" and each["pid"] in {one.pid for one in gone}]
+    assert [(each["cmd"], each["source"], each["cpu_s"]) for each in execs] == [("true", "exit_record", None)] * 23
 
 
 def test_two_recordings_in_one_file(tmp_path: Path) -> None:
@@ -372,7 +428,7 @@ def test_watch_without_a_command_records_until_its_end(tmp_path: Path) -> None:
         watch.wait_until_capturing()
         _, innermost = run_generations()
         wait_until_recorded(history, innermost)
-        (writer,) = writers_of(watch.pid)
+        (writer,) = writers_of(watch.engine_pid)
         ended = watch.stop()
     assert (ended.status, ended.stderr) == (0, "")
     wait_until(lambda: not is_running(writer), "the writer has ended", 5)

@@ -272,7 +272,7 @@ def test_watch_answers_too(socket_path: str) -> None:
         ended = proc_cache("chain", str(pid), "--format", "json")
         assert ended.json()["links"][0]["exit_code"] == 5
         second = proc_cache("serve")
-        assert (second.status, str(watch.pid) in second.stderr) == (69, True)
+        assert (second.status, str(watch.engine_pid) in second.stderr) == (69, True)
         assert watch.stop().status == 0
     assert not os.path.lexists(socket_path)
 

@@ -176,8 +176,8 @@ def hear_every_cpu(engine: Engine) -> None:
     """Go on until a message of each CPU has come through; while the buffer is full they are lost too."""
     cpus = os.sched_getaffinity(0)
     drops = -1
-    while drops != netlink_drops(os.fstat(engine.fileno()).st_ino):
-        drops = netlink_drops(os.fstat(engine.fileno()).st_ino)
+    while drops != netlink_drops(engine.intake.connector.inode()):
+        drops = netlink_drops(engine.intake.connector.inode())
         while engine.pump(0):
             pass
         touch_every_cpu()
@@ -192,9 +192,9 @@ def test_the_number_of_lost_messages_is_exact_and_the_tree_is_repaired(
     deaf_engine: Engine, fork_storm: Path
 ) -> None:
     engine = deaf_engine
-    connector = engine._connector
+    connector = engine.intake.connector
     assert isinstance(connector, RecordedConnector)
-    inode = os.fstat(connector.fileno()).st_ino
+    inode = connector.inode()
     with engine, RecordedConnector.open() as second, Forked(lambda: rename(b"lived-before")) as witness:
         hear_every_cpu(engine)
         assert engine.stats().lost == netlink_drops(inode)
@@ -249,7 +249,7 @@ def test_a_loss_nobody_sends_after_is_still_told_as_an_overrun(deaf_engine: Engi
             pass
         assert engine.stats().overruns > overruns
         hear_every_cpu(engine)
-        assert engine.stats().lost == netlink_drops(os.fstat(engine.fileno()).st_ino)
+        assert engine.stats().lost == netlink_drops(engine.intake.connector.inode())
 
 
 def read_until_every_cpu_is_heard(watch: Watching) -> None:
@@ -265,18 +265,19 @@ def read_until_every_cpu_is_heard(watch: Watching) -> None:
                     is_heard = any(mark in line for line in watch.lines)
 
 
-def test_a_watch_that_was_stopped_tells_its_losses_to_the_last_message(fork_storm: Path) -> None:
+def test_an_engine_that_was_stopped_tells_its_losses_to_the_last_message(fork_storm: Path) -> None:
     """SIGSTOP during 150,000 forks: 300,000 messages, of which the largest buffer holds some 170,000."""
     with Watching("--events", "exec") as watch:
         watch.wait_until_capturing()
-        (inode,) = connector_inodes(watch.pid)
+        engine_pid = watch.engine_pid
+        inode = min(connector_inodes(engine_pid))  # the other one, opened later, has execs alone
         read_until_every_cpu_is_heard(watch)
-        os.kill(watch.pid, signal.SIGSTOP)
-        wait_until(lambda: stat_fields(watch.pid)[0] == b"T", "watch is stopped")
+        os.kill(engine_pid, signal.SIGSTOP)
+        wait_until(lambda: stat_fields(engine_pid)[0] == b"T", "its engine is stopped")
         subprocess.run([fork_storm, str(BIG_STORM)], check=True, timeout=90)
         assert netlink_drops(inode) > 1000
         with running(["sh", "-c", "read go; sleep 60; exit"]) as born_unseen:
-            os.kill(watch.pid, signal.SIGCONT)
+            os.kill(engine_pid, signal.SIGCONT)
             drops = -1
             while drops != netlink_drops(inode):
                 drops = netlink_drops(inode)

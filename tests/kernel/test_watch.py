@@ -122,7 +122,7 @@ def test_a_signal_ends_it_quietly_and_says_ignore(number: signal.Signals, tmp_pa
     if strace is None:
         pytest.skip("no strace")
     log = tmp_path / "strace"
-    prefix = [strace, "-D", "-qq", "-xx", "-s", "64", "-e", "trace=sendto,sendmsg", "-o", str(log)]
+    prefix = [strace, "-D", "-f", "-qq", "-xx", "-s", "64", "-e", "trace=sendto,sendmsg", "-o", str(log)]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode:
         pytest.skip("strace may not trace here")
     with Watching("--format", "ndjson", "--events", "exec", prefix=prefix) as watch:
@@ -130,7 +130,7 @@ def test_a_signal_ends_it_quietly_and_says_ignore(number: signal.Signals, tmp_pa
         ended = watch.stop(number)
     assert (ended.status, ended.stderr) == (0, "")
     wait_until(lambda: log.read_text().count("nlmsg_len=40") >= 2, "strace has written it all")
-    sent = [line for line in log.read_text().splitlines() if line.startswith(("sendto(", "sendmsg("))]
+    sent = [line for line in log.read_text().splitlines() if "sendto(" in line or "sendmsg(" in line]
     # enum proc_cn_mcast_op is the last of the 40 bytes: LISTEN is 1, IGNORE is 2.
     operations = [re.search(r'\\x(\d\d)\\x00\\x00\\x00"\]?, 40', line) for line in sent]
     assert [found[1] for found in operations if found] == ["01", "02"], sent

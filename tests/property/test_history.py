@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proc_cache import query
-from proc_cache.process import Process
+from proc_cache.process import Node, Process, Source, pack_cost
 from proc_cache.selection import Selection, Target, select
 from tests.helpers.fake_proc import FakeReader, sighting
-from tests.helpers.recording import RecordedStory
+from tests.helpers.recording import RecordedStory, table
 from tests.helpers.story import SECOND_NS, Story
 
 IDS = range(2, 8)
@@ -74,9 +74,27 @@ class Telling:
             elif kind == "sid":
                 story.sid(pid)
             elif kind == "exit":
+                if two % 3:
+                    leave_record(node, two, name)
                 story.exit(pid, status=two % 256 << 8, parent=self.alive[pid] if two % 2 else 1)
         if kind == "exit":
             del self.alive[pid]
+
+
+def leave_record(node: Node, figure: int, name: bytes) -> None:
+    """Do what an exit record does: it is applied to whom the engine has, here before the Exit, which marks it."""
+    node.cost = pack_cost(figure, (1 << 63) - 1 - figure, 0, figure)
+    if node.source == Source.UNREAD:
+        node.cmd, node.source = name.decode("utf-8", "surrogateescape"), Source.EXIT_RECORD
+    if figure % 2:
+        node.full_name = node.cmd * 20
+
+
+# The last exec of each that was named by its exit record.
+NAMED = """
+FROM process JOIN exec ON exec.process = process.id WHERE process.source = 'exit_record'
+AND time_ns = (SELECT max(time_ns) FROM exec WHERE process = process.id)
+"""
 
 
 def facts(process: Process) -> dict[str, Any]:
@@ -117,6 +135,8 @@ def test_the_file_answers_as_one_that_forgets_nothing(
                             query.descent(each, pid, cmd, is_strict=is_strict) for each in (reference.view, view)
                         ]
                         assert verdicts[0].descendant == verdicts[1].descendant
+            named = table(Path(directory, "history"), "process.cmd, exec.cmd, exec.source", NAMED)
+            assert all(told == [last, "exit_record"] for last, *told in named)
             for selection in (Selection(), Selection(with_dead=True), Selection(with_dead=True, under=Target(1))):
                 listed = [
                     sorted(

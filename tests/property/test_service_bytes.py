@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proc_cache.errors import EngineUnavailableError, MalformedFrameError, NobodyFoundError
-from proc_cache.process import Process
+from proc_cache.process import Cost, Process
 from proc_cache.query import Chain, Verdict
 from proc_cache.selection import Selection, Target
 from proc_cache.service import protocol
@@ -67,6 +67,8 @@ PROCESSES = st.builds(
     is_alive=st.none() | st.booleans(),
     exit_time_ns=OPTIONAL_NUMBER,
     exit_status=OPTIONAL_NUMBER,
+    cost=st.none() | st.builds(Cost, NATURAL, NATURAL, NATURAL, NATURAL),
+    full_name=st.none() | NAMES,
     generations_left_out=NATURAL,
 )
 CHAINS = st.builds(
@@ -180,7 +182,7 @@ def a_view() -> Answers:
     story.fork(1, 10)
     story.comm(10, b"a name of 15 by")
     story.exit(10)
-    return Answers(story.view, lambda: ())
+    return Answers(story.view, lambda: (), [])
 
 
 PIDS = st.sampled_from([0, 1, 10, 99, 10**37])

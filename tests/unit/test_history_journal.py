@@ -12,10 +12,12 @@ import pytest
 from proc_cache.history import journal as journal_module
 from proc_cache.history.journal import LENGTH, SETTLE_NS, SLICE, Journal
 from proc_cache.kernel import clocks
+from proc_cache.process import Source, pack_cost
 from tests.helpers.story import SECOND_NS, Story
 
 BEGIN, ROWS = "begin", "rows"
-NUMBER, PID, PARENT, CMD, FORMER, EXIT_NS = 0, 1, 5, 7, 9, 15  # places in a row
+# Places in a row.
+NUMBER, PID, PARENT, CMD, SOURCE, FORMER, EXIT_NS, COST, FULL_NAME = 0, 1, 5, 7, 8, 9, 15, 17, 18
 
 
 class Desk:
@@ -147,6 +149,25 @@ class TestRows:
         node.former = ("a;b", "\udcfe")
         (row,) = desk.rows()
         assert (row[CMD], row[FORMER]) == (b"\xff|;\x1b", b"a;b\0\xfe\0")
+
+    def test_what_an_exit_record_brings_is_handed_over_when_it_comes(self, desk: Desk) -> None:
+        node = desk.story.fork(1, 10)
+        desk.story.exec(10)
+        desk.story.exit(10)
+        (before,) = desk.rows()
+        node.cmd, node.source, node.cost = "ls", Source.EXIT_RECORD, pack_cost(1, 2, 3, 4)
+        desk.journal.mark(node)
+        (after,) = desk.rows()
+        assert [(row[SOURCE], row[COST]) for row in (before, after)] == [
+            (Source.UNREAD, None),
+            (Source.EXIT_RECORD, pack_cost(1, 2, 3, 4)),
+        ]
+        assert (after[NUMBER], after[CMD], after[EXIT_NS]) == (before[NUMBER], b"ls", before[EXIT_NS])
+
+    def test_a_full_name_is_bytes_and_an_empty_one_is_not_none(self, desk: Desk) -> None:
+        for pid, name in ((10, None), (11, ""), (12, "systemd-journal\udcffd")):
+            desk.story.fork(1, pid).full_name = name
+        assert [row[FULL_NAME] for row in desk.rows()] == [None, b"", b"systemd-journal\xffd"]
 
     def test_until_is_never_after_what_is_not_handed_over(self, desk: Desk) -> None:
         desk.journal.flush()

@@ -10,7 +10,7 @@ import pytest
 from proc_cache import query
 from proc_cache.errors import NobodyFoundError
 from proc_cache.kernel.clocks import boot_wall_ns
-from proc_cache.process import Process
+from proc_cache.process import Cost, Process, Source, pack_cost
 from proc_cache.selection import Selection, Target, select
 from proc_cache.times import Moment
 from tests.helpers.fake_proc import FakeReader, sighting
@@ -69,13 +69,17 @@ def told_story() -> Story:
     story.fork(11, 12)
     story.uid(12, 0)
     story.exit(10, status=3 << 8)
+    story.node(10).cost = pack_cost(1_500_000, 64 << 20, 4096, (1 << 63) - 1)
     story.exit(12, status=0x8B, parent=11)
+    story.node(12).cost = pack_cost(0, 0, 0, 0)
     story.fork(11, 12)  # the same pid once more
     story.exit(12, status=0, parent=1)
     story.fork(77, 13)  # of nobody that is known
     story.exit(11, status=9, parent=1)
     story.exit(14, status=1)  # nothing else is known of it
+    story.node(14).cost = pack_cost(1, 2, 3, 4)
     story.fork(1, 15)
+    story.node(15).full_name = "systemd-journal\udcffd"
     del reader.shown[10], reader.shown[11]
     story.view.reader = None
     return story
@@ -154,6 +158,29 @@ class TestLikeTheEngine:
                     for v in (story.view, view)
                 ]
                 assert listed[0] == listed[1]
+
+    def test_what_its_exit_record_brings_when_all_else_is_written(self, path: Path) -> None:
+        story = Story()
+        with RecordedStory(story, path) as recorded:
+            node = story.fork(1, 10)
+            story.exec(10)
+            story.exit(10)
+            story.wait(5)
+            recorded.flush()
+            node.cmd, node.source, node.cost = "ls", Source.EXIT_RECORD, pack_cost(1, 2, 3, 4)
+            recorded.journal.mark(node)
+        with recorded.view() as view:
+            of_file = query.chain(view, 10).links[0]
+        assert fields(of_file) == fields(query.chain(story.view, 10).links[0])
+        assert (of_file.cmd, of_file.source, of_file.cost) == ("ls", "exit_record", Cost(1, 2, 3, 4))
+
+    @pytest.mark.parametrize("full_name", [None, "", "a" * 200, "caf\u00e9", "\udcff\n"])
+    def test_full_names(self, path: Path, full_name: str | None) -> None:
+        story = Story()
+        with RecordedStory(story, path) as recorded:
+            story.fork(1, 10).full_name = full_name
+        with recorded.view() as view:
+            assert query.chain(view, 10).links[0].full_name == full_name
 
     def test_a_loss_is_told_of_whose_life_it_touches(self, path: Path) -> None:
         story = Story()

@@ -12,6 +12,7 @@ import pytest
 
 from proc_cache.errors import HistoryError, NotAHistoryError, UnreadableHistoryError
 from proc_cache.history.bounds import Bounds
+from proc_cache.history.reader import HistoryView
 from proc_cache.history.schema import APPLICATION_ID, VERSION, open_for_reading, open_for_writing
 from proc_cache.history.writer import start
 from tests.helpers.processes import NOBODY
@@ -125,6 +126,18 @@ class TestAnotherFile:
         said = self.refused(path)
         assert f"version {version}" in said
         assert f"has {VERSION}" in said
+
+
+def test_a_file_of_version_1_is_refused_before_it_is_asked_for_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            "CREATE TABLE process (id INTEGER PRIMARY KEY, pid INTEGER, exit_status INTEGER);"
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1"
+        )
+    with pytest.raises(NotAHistoryError) as caught:
+        HistoryView.open(str(path))
+    assert str(caught.value) == (f"{path} is a history of version 1, and this proc-cache has 2; give another file")
 
 
 class TestUnreadable:

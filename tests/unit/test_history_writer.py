@@ -18,7 +18,7 @@ from proc_cache.history import writer as writer_module
 from proc_cache.history.bounds import Bounds
 from proc_cache.history.schema import open_for_writing
 from proc_cache.kernel.clocks import TICK_NS
-from proc_cache.process import Source
+from proc_cache.process import Source, pack_cost
 from tests.helpers.processes import wait_until
 from tests.helpers.recording import (
     BOOTED_NS,
@@ -32,14 +32,16 @@ from tests.helpers.recording import (
     row,
     rows,
     table,
+    unread_row,
     view_of,
 )
 
 WHOLE_STEP = bounds_module.STEP
 FACTS = (
     "pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, user, birth_user, "
-    "session, exit_ns, exit_status"
+    "session, exit_ns, exit_status, cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name"
 )
+COST = "cpu_us, max_rss_bytes, read_bytes, write_bytes"
 
 
 @pytest.fixture
@@ -77,12 +79,14 @@ class TestRows:
             session=9,
             exit_s=160.5,
             status=256,
+            cost=pack_cost(21, 22, 23, 24),
+            full_name=b"ba\xffsh-and-longer",
         )
         record(path, begin(), rows(told))
         assert table(path, FACTS) == [
             (
                 *(10, wall(150), 5, "fork", 1, b"ba\xffsh", "exec", b"sh\0x|;\0", b"bash\0-c\0"),
-                *(1000, b"alice", b"root", 9, wall(160.5), 256),
+                *(1000, b"alice", b"root", 9, wall(160.5), 256, 21, 22, 23, 24, b"ba\xffsh-and-longer"),
             )
         ]
 
@@ -94,6 +98,7 @@ class TestRows:
         assert table(path, "start_ns, ppid, parent, adopter_pid, former, cmdline, uid, session, exit_ns") == [
             (0, None, None, None, None, None, None, None, None)
         ]
+        assert table(path, f"{COST}, full_name") == [(None,) * 5]
 
     def test_a_process_that_changed_is_one_row(self, path: Path) -> None:
         record(
@@ -128,6 +133,30 @@ class TestRows:
         scanned = row(1, 10, 150, ppid=1, ppid_source=Source.SNAPSHOT)
         record(path, begin(), rows(scanned), rows(row(1, 10, 150.003, ppid=5, adopter_pid=1)))
         assert table(path, "start_ns, ppid, ppid_source, adopter_pid") == [(wall(150.003), 5, "fork", 1)]
+
+    def test_a_cost_that_comes_later_fills_the_row(self, path: Path) -> None:
+        ended = row(7, 10, 150, exit_s=151)
+        record(path, begin(), rows(ended), rows(row(7, 10, 150, exit_s=151, cost=pack_cost(1, 0, 3, 4))))
+        assert table(path, f"pid, {COST}") == [(10, 1, 0, 3, 4)]
+
+    def test_no_later_row_unwrites_a_cost(self, path: Path) -> None:
+        cost = pack_cost(1, 0, 3, 4)
+        record(path, begin(), rows(row(7, 10, 150, exit_s=151, cost=cost)), rows(row(7, 10, 150, exit_s=151)))
+        assert table(path, COST) == [(1, 0, 3, 4)]
+
+    def test_a_cost_beyond_what_the_file_can_hold_is_the_most_it_can(self, path: Path) -> None:
+        most = (1 << 63) - 1
+        record(path, begin(), rows(row(7, 10, 150, cost=pack_cost(most - 1, most, most + 1, (1 << 64) - 1))))
+        assert table(path, COST) == [(most - 1, most, most, most)]
+
+    def test_a_full_name_goes_with_the_name_that_it_is_of(self, path: Path) -> None:
+        record(
+            path,
+            begin(),
+            rows(row(7, 10, 150, cmd=b"fifteen-letters", full_name=b"fifteen-letters-and-more")),
+            rows(row(7, 10, 150, cmd=b"ls", former=b"fifteen-letters\0")),
+        )
+        assert table(path, "cmd, full_name") == [(b"ls", None)]
 
     def test_execs_are_kept_each_once(self, path: Path) -> None:
         one, two = exec_row(7, 150.1, b"bash"), exec_row(7, 150.2, b"ls")
@@ -178,6 +207,68 @@ class TestRows:
             assert reader.execute("SELECT count(*) FROM process").fetchone() == (1,)
             reader.execute("COMMIT")
             assert reader.execute("SELECT count(*) FROM process").fetchone() == (101,)
+
+
+class TestNamedByItsExitRecord:
+    """A program that was gone before its name was read: its exit record comes after the exec was written."""
+
+    BEFORE = row(7, 10, 150, cmd=b"sh", source=Source.UNREAD, exit_s=152)
+    NAMED = row(7, 10, 150, cmd=b"ls", source=Source.EXIT_RECORD, user=b"alice", exit_s=152)
+
+    def execs(self, path: Path) -> list[tuple[Any, ...]]:
+        return table(path, "cmd, source", "FROM exec ORDER BY time_ns")
+
+    @pytest.mark.parametrize(
+        "messages",
+        [
+            [rows(BEFORE, execs=[unread_row(7, 151, b"sh")]), rows(NAMED)],
+            [rows(BEFORE), rows(execs=[unread_row(7, 151, b"sh")]), rows(NAMED), rows(NAMED)],
+            [rows(NAMED, execs=[unread_row(7, 151, b"sh")])],
+        ],
+        ids=["later", "twice", "at once"],
+    )
+    def test_its_exec_has_that_name(self, path: Path, messages: list[Any]) -> None:
+        record(path, begin(), *messages)
+        assert self.execs(path) == [(b"ls", "exit_record")]
+
+    def test_only_the_last_one(self, path: Path) -> None:
+        execs = [unread_row(7, 151, b"sh"), exec_row(7, 151.1, b"env"), unread_row(7, 151.2, b"env")]
+        others = [unread_row(8, 151.3, b"sh")]
+        record(path, begin(), rows(self.NAMED, row(8, 11, 150), execs=[*execs, *others]))
+        assert self.execs(path) == [
+            (b"sh", "unread"),
+            (b"env", "exec"),
+            (b"ls", "exit_record"),
+            (b"sh", "unread"),
+        ]
+
+    def test_a_name_that_was_read_stays(self, path: Path) -> None:
+        """The record's name is one that the program gave itself."""
+        record(path, begin(), rows(self.NAMED, execs=[unread_row(7, 151, b"sh"), exec_row(7, 151.1, b"worker")]))
+        assert self.execs(path) == [(b"sh", "unread"), (b"worker", "exec")]
+
+    def test_without_an_exit_record_it_stays_unread(self, path: Path) -> None:
+        renamed = row(7, 10, 150, cmd=b"worker", source=Source.COMM, exit_s=152)
+        record(path, begin(), rows(renamed, execs=[unread_row(7, 151, b"sh")]))
+        assert self.execs(path) == [(b"sh", "unread")]
+
+    @pytest.mark.parametrize(("user", "told"), [(b"", b"alice"), (b"root", b"root")])
+    def test_its_user_is_told_where_it_was_not_known(self, path: Path, user: bytes, told: bytes) -> None:
+        record(path, begin(), rows(self.NAMED, execs=[unread_row(7, 151, b"", user=user)]))
+        assert table(path, "user", "FROM exec") == [(told,)]
+
+    def test_what_an_earlier_recording_saw_it_run_need_not_be_the_last(self, path: Path) -> None:
+        record(path, begin(), rows(row(7, 10, 150, source=Source.UNREAD), execs=[unread_row(7, 151, b"sh")]))
+        seen = row(1, 10, 150, ppid_source=Source.SNAPSHOT, cmd=b"ls", source=Source.EXIT_RECORD, exit_s=302)
+        record(path, begin(began_ns=300 * SECOND_NS), rows(seen))
+        assert self.execs(path) == [(b"sh", "unread")]
+
+    def test_what_this_recording_saw_it_run_is(self, path: Path) -> None:
+        record(path, begin(), rows(row(7, 10, 150, source=Source.UNREAD), execs=[unread_row(7, 151, b"sh")]))
+        seen = row(1, 10, 150, ppid_source=Source.SNAPSHOT, cmd=b"ls", source=Source.EXIT_RECORD, exit_s=302)
+        record(path, begin(began_ns=300 * SECOND_NS), rows(seen, execs=[unread_row(1, 301, b"sh")]))
+        assert table(path, "pid") == [(10,)]
+        assert self.execs(path) == [(b"sh", "unread"), (b"ls", "exit_record")]
 
 
 # --- several recordings -----------------------------------------------------------------------------------
@@ -237,6 +328,10 @@ class TestSameBoot:
     def test_what_is_new_of_it_is_taken(self, path: Path) -> None:
         self.again(path, self.seen_again(user=b"bob", exit_s=301, status=256))
         assert table(path, "user, exit_ns, exit_status") == [(b"bob", wall(301), 256)]
+
+    def test_what_it_cost_is_told_by_the_recording_of_its_end(self, path: Path) -> None:
+        self.again(path, self.seen_again(exit_s=301, cost=pack_cost(1, 2, 3, 4)))
+        assert table(path, COST) == [(1, 2, 3, 4)]
 
     def test_what_was_not_found_again_ended_in_between(self, path: Path) -> None:
         self.again(path, row(1, 11, 160))

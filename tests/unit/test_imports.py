@@ -28,6 +28,8 @@ LAYERS = [
     {"kernel"},
     {"engine.identity"},
     {"engine.losses", "engine.stats", "engine.table", "engine.tree", "engine.view", "engine.cache"},
+    {"engine.scan", "engine.records", "engine.floods", "engine.messages"},
+    {"engine.intake"},
     {"engine.core", "engine.collector"},
     # Beside each other: the engine knows neither who asks it nor who writes down what it saw.
     {"service.encoding", "service.address", "service.notify"},
@@ -126,11 +128,14 @@ def test_the_reader_of_imports_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @pytest.mark.parametrize(
     "module",
-    ["kernel.wire", "events", "process", "errors", "record", "query", "service.encoding", "service.protocol"],
+    [
+        *("kernel.wire", "kernel.exit_record", "events", "process", "errors", "record", "query"),
+        *("service.encoding", "service.protocol", "service.stream"),
+    ],
 )
 def test_pure_modules(module: str) -> None:
     outside = {name.partition(".")[0] for name in imported(module)} - {"proc_cache", "__future__"}
-    assert outside <= {"functools", "struct", "typing"}
+    assert outside <= {"functools", "marshal", "struct", "typing"}
 
 
 def test_renderers_open_nothing() -> None:
@@ -141,11 +146,11 @@ def test_renderers_open_nothing() -> None:
             assert not {name for name in imported_of_ours(module) if name.startswith(("kernel", "engine"))}, module
 
 
-def test_pyroute2_is_imported_in_one_place_and_late() -> None:
+def test_pyroute2_is_imported_where_sockets_are_opened_and_late() -> None:
     importers = {
         module for module in MODULES if any(name.partition(".")[0] == "pyroute2" for name in imported(module))
     }
-    assert importers == {"kernel.netlink"}
+    assert importers == {"kernel.netlink", "kernel.taskstats"}
 
 
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime", "clock_gettime_ns", "perf_counter"}

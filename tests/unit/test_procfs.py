@@ -257,6 +257,78 @@ def test_the_name_of_a_thread(proc: Path, reader: ProcReader, failing: Callable[
     assert reader.thread_name(42, 43) is None
 
 
+class TestFullName:
+    """A name of 15 bytes may be the beginning of a longer one: that of the program's file."""
+
+    NAME = b"victoria-metrics-prod"
+
+    @staticmethod
+    def see(
+        proc: Path, reader: ProcReader, exe: bytes | None, comm: bytes = NAME[:15], flags: int = 0
+    ) -> bytes | None:
+        directory = write_process(proc, 42, stat=stat_line(42, comm, flags=flags))
+        if exe is not None:
+            os.symlink(exe, bytes(directory / "exe"))
+        seen = reader.see(42)
+        assert seen is not None
+        assert seen.stat.comm == comm
+        return seen.full_name
+
+    @pytest.mark.parametrize(
+        ("exe", "full_name"),
+        [
+            (b"/opt/victoria-metrics-prod", NAME),
+            (b"victoria-metrics-prod", NAME),
+            (b"/opt/victoria-metrics-prod (deleted)", NAME),
+            (b"/opt/victoria-metrics-prod (deleted) (deleted)", NAME + b" (deleted)"),
+            (b"/victoria-metrics-prod/python3.11-something", None),
+            (b"/usr/bin/python3", None),
+            (b"/opt/victoria-metric", None),  # the kernel has cut nothing of it
+            (b"/opt/Victoria-metrics-prod", None),
+            (b"/opt/", None),
+            (None, None),
+        ],
+    )
+    def test_is_that_of_the_file_where_it_begins_so(
+        self, proc: Path, reader: ProcReader, exe: bytes | None, full_name: bytes | None
+    ) -> None:
+        assert self.see(proc, reader, exe) == full_name
+
+    def test_of_any_bytes(self, proc: Path, reader: ProcReader) -> None:
+        name = b"\xff\n)" * 6
+        assert self.see(proc, reader, b"/opt/" + name, name[:15]) == name
+        seen = reader.see(42)
+        assert seen is not None
+        assert make_node(seen, Source.EXEC).full_name == name.decode("utf-8", "surrogateescape")
+
+    def test_a_shorter_name_is_whole_and_the_file_is_not_looked_at(
+        self, proc: Path, reader: ProcReader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_look(*_: object, **__: object) -> str:
+            raise AssertionError("it was looked at")
+
+        monkeypatch.setattr(os, "readlink", no_look)
+        assert self.see(proc, reader, b"/opt/fourteen-bytes", b"fourteen-bytes") is None
+
+    def test_a_kernel_thread_has_no_file(
+        self, proc: Path, reader: ProcReader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(os, "readlink")
+        assert self.see(proc, reader, None, b"kworker/u16:3+events", flags=procfs.PF_KTHREAD) is None
+
+    @pytest.mark.parametrize("errno", [EPERM, EACCES, ENOENT, ESRCH])
+    def test_where_it_may_not_be_looked_at_the_rest_is_seen(
+        self, proc: Path, reader: ProcReader, monkeypatch: pytest.MonkeyPatch, errno: int
+    ) -> None:
+        """Another user's, or on its way out."""
+
+        def refuse(*_: object, **__: object) -> str:
+            raise OSError(errno, os.strerror(errno))
+
+        monkeypatch.setattr(os, "readlink", refuse)
+        assert self.see(proc, reader, b"/opt/victoria-metrics-prod") is None
+
+
 def test_make_node(proc: Path, reader: ProcReader) -> None:
     write_process(proc, 42, stat=stat_line(42, b"\xffsh", ppid=7, session=9, start_ticks=100), cmdline=b"a\0b\0")
     seen = reader.see(42)

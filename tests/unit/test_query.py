@@ -310,6 +310,50 @@ class TestNames:
         assert query.match_name(node, LONG)[0] is not False
 
 
+class TestFullName:
+    """A name that the kernel cut, with the name of the program's file."""
+
+    FULL = "victoria-metrics-prod"
+
+    def named(self, cmdline: bytes | None = b"vm\0", *, full_name: str | None = FULL) -> Node:
+        node = Node(10, BEGINNING_NS, 1, Source.FORK, None, self.FULL[:15], Source.EXEC, 0, None, cmdline)
+        node.full_name = full_name
+        return node
+
+    def test_is_a_yes_whatever_the_arguments_say(self) -> None:
+        assert query.match_name(self.named(), self.FULL) == (True, "exe")
+        assert query.match_name(self.named(None), self.FULL) == (True, "exe")
+
+    @pytest.mark.parametrize("other", ["victoria-metrics-prodx", "victoria-metrics", "victoria-metrics-pro"])
+    @pytest.mark.parametrize("cmdline", [b"vm\0", None, b"/opt/victoria-metrics-prod\0"])
+    def test_is_no_yes_for_another_with_the_same_beginning(self, other: str, cmdline: bytes | None) -> None:
+        assert query.match_name(self.named(cmdline), other)[0] is not True
+
+    def test_is_no_yes_for_another_name(self) -> None:
+        assert query.match_name(self.named(), "prometheus-server-prod") == (False, None)
+
+    def test_the_kernels_15_bytes_are_a_yes_as_before(self) -> None:
+        assert query.match_name(self.named(), self.FULL[:15]) == (True, "cmd")
+
+    def test_argv_tells_where_the_file_does_not(self) -> None:
+        node = self.named(f"/opt/{self.FULL}\0".encode(), full_name=None)
+        assert query.match_name(node, self.FULL) == (True, "argv[0]")
+
+    def test_is_told_with_the_answer(self) -> None:
+        story = family()
+        node = story.node(12)
+        node.cmd, node.source, node.full_name = self.FULL[:15], Source.EXEC, self.FULL
+        descent = query.descent(story.view, 12, self.FULL)
+        assert (descent.descendant, descent.matched_by) == (True, "exe")
+        assert descent.match is not None
+        assert (descent.match.cmd, descent.match.full_name) == (self.FULL[:15], self.FULL)
+        child = story.fork(12, 13)
+        assert child.full_name == self.FULL
+        match = query.descent(story.view, 13, self.FULL).match
+        assert match is not None
+        assert match.pid == 13
+
+
 class TestByHand:
     """Self-loops and cycles: the kernel makes none."""
 

@@ -8,11 +8,11 @@ from base64 import b64encode
 
 import pytest
 
-from proc_cache.events import Comm, Event, Exec, Exit, Fork, Sid, Uid
+from proc_cache.events import KINDS, Exec, Exit
 from proc_cache.process import Source
 from proc_cache.query import Descent
 from proc_cache.render import jsonlines
-from proc_cache.render.events import EVENT_NAMES, event_line, event_object
+from proc_cache.render.events import event_line, event_object
 from tests.helpers.contract import PROCESS_FIELDS
 from tests.helpers.frozen import SECOND_NS, chain, ended, process
 
@@ -94,40 +94,26 @@ def test_one_line_of_ascii() -> None:
     assert json.loads(jsonlines.document([{"a": 1}])) == [{"a": 1}]
 
 
-EVENTS: list[tuple[Event, str]] = [
-    (Fork(0, 0, 0, 1, 1, 10, 10), "fork"),
-    (Exec(0, 0, 0, 10, 10), "exec"),
-    (Exit(0, 0, 0, 10, 10, 0, 17, 1, 1), "exit"),
-    (Comm(0, 0, 0, 10, 10, b"sh"), "comm"),
-    (Uid(0, 0, 0, 10, 10, 0, 0), "uid"),
-    (Sid(0, 0, 0, 10, 10), "sid"),
-]
-
-
-@pytest.mark.parametrize(("event", "name"), EVENTS)
-def test_an_event_as_an_object(event: Event, name: str) -> None:
-    told = event_object(event, 2 * SECOND_NS, process(10), "10|sh|root")
+@pytest.mark.parametrize("name", ["fork", "exec", "exit", "comm", "uid", "sid"])
+def test_an_event_as_an_object(name: str) -> None:
+    told = event_object(KINDS[name], 2 * SECOND_NS, process(10), "10|sh|root")
     assert set(told) >= PROCESS_FIELDS | {"event", "time", "timestamp_ns", "chain"}
     assert (told["event"], told["time"]) == (name, "2023-11-14T22:13:22.000000Z")
     assert (told["timestamp_ns"], told["chain"]) == (2 * SECOND_NS, "10|sh|root")
 
 
-@pytest.mark.parametrize(("event", "name"), EVENTS)
-def test_an_event_as_a_line(event: Event, name: str) -> None:
-    text = event_line(event, 2 * SECOND_NS, process(10), "10|sh|root")
+@pytest.mark.parametrize("name", ["fork", "exec", "exit", "comm", "uid", "sid"])
+def test_an_event_as_a_line(name: str) -> None:
+    text = event_line(KINDS[name], 2 * SECOND_NS, process(10), "10|sh|root")
     assert text.startswith(f"22:13:22.000 {name.ljust(4)} 10|sh|root")
 
 
 def test_the_line_of_an_exit_says_how() -> None:
-    text = event_line(EVENTS[2][0], 2 * SECOND_NS, ended(10, 0x8B), "10|sh|root")
+    text = event_line(Exit, 2 * SECOND_NS, ended(10, 0x8B), "10|sh|root")
     assert text.startswith("22:13:22.000 exit 10|sh|root  [signal 11, core dumped")
 
 
 def test_no_argument_can_forge_a_line() -> None:
     hostile = process(10, cmdline=(b"a\nexec 11|x|root", b"\x1b[2J"))
-    text = event_line(EVENTS[1][0], 0, hostile, "10|sh|root")
+    text = event_line(Exec, 0, hostile, "10|sh|root")
     assert text.isprintable()
-
-
-def test_every_event_of_a_process_has_a_name() -> None:
-    assert sorted(EVENT_NAMES.values()) == sorted(name for _, name in EVENTS)

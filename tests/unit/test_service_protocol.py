@@ -218,7 +218,7 @@ def story() -> Story:
 @pytest.fixture
 def answers(story: Story) -> Answers:
     figures = [Figures(5, True, 0.5, ()), Figures(7, False, 0.5, ())]
-    return Answers(story.view, lambda: figures[:1])
+    return Answers(story.view, lambda: figures[:1], [])
 
 
 def answered(answers: Answers, asked: Request) -> tuple[tuple[Any, ...], list[Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proc_cache import query, selection
-from proc_cache.engine.core import BATCH
+from proc_cache.engine.intake import BATCH
 from proc_cache.errors import EngineRefusedError, EngineUnavailableError
 from proc_cache.kernel import clocks
 from proc_cache.selection import Selection
@@ -149,7 +149,7 @@ class TestAnswers:
             nonlocal idle
             idle += 1
 
-        desk.engine.when_idle = count
+        desk.engine.intake.when_idle = count
         desk.server.turn(0.01)
         assert idle == 1
         desk.connector.push(fork_message(desk, 1, 100, 0))
@@ -550,7 +550,7 @@ class Between:
 
     def __init__(self, desk: Desk) -> None:
         self.done = self.most = self.looks = 0
-        desk.engine.before_pump = self._look
+        desk.engine.intake.before_chores = self._look
 
     def _look(self) -> None:
         self.looks += 1
@@ -633,7 +633,7 @@ class TestSlices:
         between = Between(desk)
         to = desk.server._answers.to
 
-        def counted(request: protocol.Request) -> Iterator[bytes]:
+        def counted(request: protocol.Request) -> Iterator[bytes | None]:
             between.done += 1
             return to(request)
 

@@ -781,6 +781,125 @@ class TestScanAgainstQueuedEvents:
         assert node.cmd == ""
 
 
+class TestFullName:
+    """What the kernel cut of a name, where the program's file has it whole."""
+
+    CUT, FULL = b"victoria-metric", b"victoria-metrics-prod"
+
+    def told(self) -> tuple[Story, FakeReader]:
+        story, reader = shown_story()
+        born = story.fork(1, 10)
+        reader.show(sighting(10, start_ns=born.start_ns, comm=self.CUT, full_name=self.FULL))
+        story.exec(10)
+        assert born.full_name == "victoria-metrics-prod"
+        return story, reader
+
+    def test_is_inherited_with_the_name(self) -> None:
+        story, _ = self.told()
+        child = story.fork(10, 11)
+        assert (child.cmd, child.full_name) == ("victoria-metric", "victoria-metrics-prod")
+
+    def test_is_not_inherited_from_a_thread_of_another_name(self) -> None:
+        story, _ = self.told()
+        for tid in (20, 21):
+            story.thread(10, tid)
+        story.comm(10, b"pool-1", tid=20)
+        assert (story.fork(10, 11, parent_tid=20).full_name, story.node(11).cmd) == (None, "pool-1")
+        assert story.fork(10, 12, parent_tid=21).full_name == "victoria-metrics-prod"
+
+    def test_goes_with_a_rename(self) -> None:
+        story, _ = self.told()
+        child = story.fork(10, 11)
+        story.comm(10, b"worker")
+        assert (story.node(10).full_name, child.full_name) == (None, "victoria-metrics-prod")
+        assert story.fork(10, 12).full_name is None
+
+    def test_goes_with_an_exec_that_nobody_could_read(self) -> None:
+        story, reader = self.told()
+        del reader.shown[10]
+        story.exec(10)
+        assert story.node(10).full_name is None
+
+    @pytest.mark.parametrize("full_name", [None, b"victoria-metrics-test"])
+    def test_is_the_next_programs_after_an_exec(self, full_name: bytes | None) -> None:
+        story, reader = self.told()
+        reader.show(sighting(10, start_ns=story.node(10).start_ns, comm=self.CUT, full_name=full_name))
+        story.exec(10)
+        assert story.node(10).full_name == (full_name and full_name.decode())
+
+    def test_is_taken_by_a_scan(self) -> None:
+        story = Story()
+        shown = sighting(10, start_ns=BEGINNING_NS, comm=self.CUT, full_name=self.FULL)
+        story.scan([shown])
+        assert story.node(10).full_name == "victoria-metrics-prod"
+        story.comm(10, b"worker")
+        story.scan([sighting(10, start_ns=BEGINNING_NS, comm=b"worker")])
+        assert story.node(10).full_name is None
+
+    def test_of_one_whose_fork_was_lost(self) -> None:
+        story, reader = shown_story()
+        reader.show(sighting(10, start_ns=BEGINNING_NS, comm=self.CUT, full_name=self.FULL))
+        story.exec(10)
+        assert story.node(10).full_name == "victoria-metrics-prod"
+
+    def test_of_any_bytes(self) -> None:
+        story = Story()
+        story.scan([sighting(10, start_ns=BEGINNING_NS, comm=b"\xff" * 15, full_name=b"\xff" * 16)])
+        assert story.node(10).full_name == "\udcff" * 16
+
+
+class TestThreadsUntold:
+    """While births and ends of a process's threads are filtered, /proc says whether any is left."""
+
+    def untold(self, *, tids: tuple[int, ...], state: str = "Z") -> tuple[Story, FakeReader]:
+        story, reader = shown_story()
+        born = story.fork(1, 10)
+        reader.show(sighting(10, start_ns=born.start_ns, state=state, tids=tids))
+        story.tree.threads_untold = lambda pid: pid == 10
+        return story, reader
+
+    def test_the_leader_exits_before_others(self) -> None:
+        story, reader = self.untold(tids=(11, 12))
+        assert story.exit(10, status=256) is None
+        assert not story.node(10).exit_ns
+        story.tree.threads_untold = None  # the filter is gone
+        assert story.exit(10, tid=11) is None
+        del reader.shown[10]
+        ended = story.exit(10, tid=12, status=9)
+        assert ended is story.node(10)
+        assert ended is not None
+        assert ended.exit_status == 9
+
+    @pytest.mark.parametrize("is_shown", [True, False], ids=["a zombie", "gone"])
+    def test_the_leader_is_the_last(self, is_shown: bool) -> None:
+        story, reader = self.untold(tids=())
+        story.thread(10, 11)  # told before; its end was not
+        if not is_shown:
+            del reader.shown[10]
+        ended = story.exit(10, status=256)
+        assert ended is story.node(10)
+        assert ended is not None
+        assert ended.exit_status == 256
+
+    def test_only_of_those_that_are_filtered_it_is_read(self) -> None:
+        story, reader = self.untold(tids=(11,))
+        story.fork(1, 20)
+        reader.asked.clear()
+        assert story.exit(20) is story.node(20)
+        assert reader.asked == []
+
+    def test_a_scan_sees_the_end_of_those_that_nobody_told_of(self) -> None:
+        story, reader = self.untold(tids=(11,))
+        story.exit(10)
+        story.wait(1)
+        story.scan([])
+        assert (story.node(10).exit_ns, story.node(10).exit_status) == (story.now_ns, None)
+        del reader.shown[10]
+        again = story.fork(1, 10)
+        story.tree.threads_untold = None
+        assert story.exit(10) is again  # nothing is left of the former one's threads
+
+
 @pytest.mark.parametrize(
     ("ticks", "is_same"), [(-3, False), (-2, True), (-1, True), (0, True), (1, True), (2, False)]
 )

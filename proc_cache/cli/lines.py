@@ -1,0 +1,53 @@
+"""Events of a stream, a line or an object for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..render.chain import walk_text
+from ..render.events import event_text
+from ..service.facts import Told
+from ..service.following import ChildEnded, Missed, ToldView
+from .terminal import flush, tell, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..service.following import Piece
+
+
+class Lines:
+    """Writes what it is shown; `count` is how many events, and no more."""
+
+    def __init__(self, *, is_json: bool, count: int | None) -> None:
+        self._is_json = is_json
+        self._left = count
+        self._view = ToldView()
+        self.is_done = False
+        self.ended_children: set[int] = set()
+
+    def show(self, pieces: Iterator[Piece]) -> None:
+        """Write the events among them."""
+        for piece in pieces:
+            if isinstance(piece, ChildEnded):
+                self.ended_children.add(piece.pid)
+            elif isinstance(piece, Missed):
+                flush()  # what stands before it, where both go to one place
+                tell(_missed(piece))
+            elif isinstance(piece, Told) and not self.is_done:
+                self._write(piece)
+        flush()
+
+    def _write(self, told: Told) -> None:
+        process = self._view.freeze(told)
+        chain = walk_text(self._view, told.walked)
+        write(event_text(told.kind, told.time_ns, process, chain, is_json=self._is_json))
+        if self._left is not None:
+            self._left -= 1
+            self.is_done = self._left <= 0
+
+
+def _missed(missed: Missed) -> str:
+    if missed.is_lost:
+        return f"{missed.count} messages of the kernel were lost here"
+    return f"{missed.count} events are missing here: they came faster than they were read; the engine has them"

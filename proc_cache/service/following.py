@@ -1,0 +1,139 @@
+"""What an engine tells as it happens, taken piece by piece: the client's end of a stream."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Any
+
+from ..closing import Closing
+from ..engine.stats import CacheStats, Flood, Stats
+from ..errors import EngineUnavailableError
+from ..events import KINDS, Exec
+from ..kernel.clocks import boot_wall_ns
+from ..kernel.users import UserNames
+from ..process import freeze
+from ..record import Record
+from . import facts, stream
+from .facts import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..process import Node, Process
+    from .client import EngineClient
+
+
+class ToldView:
+    """What a stream tells, with what the engine does not look up: the names of users."""
+
+    def __init__(self) -> None:
+        self._names = UserNames()
+
+    def freeze(self, told: Told) -> Process:
+        """Give the process of an event as it was then."""
+        node = told.node
+        return freeze(
+            node,
+            current_ppid=node.ppid if node.adopter_pid is None else node.adopter_pid,
+            current_parent=told.adopter,
+            user=self.user(node),
+            birth_user=self._name(node.birth_uid),
+            booted_ns=boot_wall_ns(),
+            is_alive=not node.exit_ns,
+        )
+
+    def user(self, node: Node) -> str | None:
+        """Give the name of the process's user."""
+        return self._name(node.uid)
+
+    def _name(self, uid: int | str | None) -> str | None:
+        return self._names.name(uid) if isinstance(uid, int) else uid
+
+
+class Missed(Record):
+    """Events that are not told: dropped for this viewer's slowness, or messages of the kernel that were lost."""
+
+    count: int
+    is_lost: bool
+
+
+class ChildEnded(Record):
+    """A child of the process that was asked for has ended."""
+
+    pid: int
+
+
+class Picture(Record):
+    """What a screen shows: the counters, the newest programs first, and who started most of the processes."""
+
+    stats: Stats
+    programs: tuple[Told, ...]
+    spawners: tuple[tuple[int, str | None, int], ...]  # pid, name, how many
+
+
+Piece = Told | Missed | ChildEnded | Picture
+
+
+class Following(Closing):
+    """A stream of an engine. `take()` gives what has come; the stream ends with `close()`."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._poll = select.poll()
+        self._poll.register(client.fileno(), select.POLLIN)
+
+    def fileno(self) -> int:
+        """Give the descriptor, for a loop of one's own around `take(0)`."""
+        return self._client.fileno()
+
+    def take(self, timeout_s: float) -> Iterator[Piece]:
+        """Give what has come, waiting at most so long for something. Raises EngineUnavailableError."""
+        if not self._poll.poll(timeout_s * 1000):
+            return iter(())
+        return (_read(stream.read_stream_frame(data)) for data in self._client.take_frames())
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+
+def _read(value: tuple[Any, ...]) -> Piece:
+    try:
+        word = value[0]
+        if word in KINDS:
+            return _read_told(*value)
+        if word == stream.PICTURE:
+            return _read_picture(*value[1:])
+        if word in (stream.DROPPED, stream.LOST):
+            return Missed(value[1], word == stream.LOST)
+        if word == stream.ENDED:
+            return ChildEnded(value[1])
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise EngineUnavailableError(
+            "the engine's stream has another shape; restart it with this version"
+        ) from error
+    raise EngineUnavailableError("the engine tells what is not known here; restart it with this version")
+
+
+def _read_told(  # noqa: PLR0913
+    name: str,
+    time_ns: int,
+    own: tuple[Any, ...],
+    ancestors: tuple[tuple[Any, ...], ...],
+    missing_pid: int | None,
+    adopter: str | None,
+) -> Told:
+    return Told(KINDS[name], time_ns, facts.read_walk(own, ancestors, missing_pid), adopter)
+
+
+def _read_picture(
+    counters: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...], spawners: tuple[tuple[int, str | None, int], ...]
+) -> Picture:
+    fields = dict(zip(Stats._fields, counters[0], strict=True))
+    fields["caches"] = tuple(CacheStats(*cache) for cache in fields["caches"])
+    fields["floods"] = tuple(Flood(*flood) for flood in fields["floods"])
+    programs = tuple(
+        Told(Exec, time_ns, facts.read_walk(own, ancestors, missing_pid), None)
+        for time_ns, own, ancestors, missing_pid in rows
+    )
+    return Picture(Stats(**fields), programs, spawners)

@@ -1,0 +1,86 @@
+"""service/facts.py: a process on its way through a stream, whole, and as it was at the event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proc_cache.errors import EngineUnavailableError
+from proc_cache.process import Node, is_cmdline_cut, known_name, pack_cost
+from proc_cache.service import facts
+from proc_cache.service.stream import read_stream_frame, stream_frame
+from tests.helpers.told import FIELDS, OPTIONAL, a_node, facts_of, nodes
+
+HEAD = 4
+
+
+def through(value: tuple[Any, ...]) -> Any:
+    """What the other end reads."""
+    return read_stream_frame(stream_frame(value)[HEAD:])
+
+
+@given(nodes())
+def test_every_fact_comes_back(node: Node) -> None:
+    walked = facts.read_walk(through(facts.own(node)), (), None)
+    (read,) = walked.nodes
+    assert facts_of(read) == facts_of(node)
+    assert {name: type(value) for name, value in facts_of(read).items()} == {
+        name: type(value) for name, value in facts_of(node).items()
+    }
+
+
+@given(st.lists(nodes(), min_size=1, max_size=4), OPTIONAL)
+def test_a_family_comes_back(family: list[Node], missing_pid: int | None) -> None:
+    node, *above = family
+    told = through((facts.own(node), tuple(map(facts.ancestor, above)), missing_pid))
+    walked = facts.read_walk(*told)
+    assert walked.missing_pid == missing_pid
+    assert facts_of(walked.nodes[0]) == facts_of(node)
+    for read, sent in zip(walked.nodes, family, strict=True):
+        assert (read.pid, read.ppid, read.uid, read.left_out) == (sent.pid, sent.ppid, sent.uid, sent.left_out)
+        assert (known_name(read), read.source) == (known_name(sent), sent.source)
+    assert [read.parent for read in walked.nodes] == [*walked.nodes[1:], None]
+
+
+@given(nodes())
+def test_before_its_end_nothing_of_the_end_is_known(node: Node) -> None:
+    (read,) = facts.read_walk(facts.own_before_its_end(node), (), None).nodes
+    of_the_end = {"adopter_pid": None, "exit_ns": 0, "exit_status": None, "cost": None}
+    assert facts_of(read) == facts_of(node) | of_the_end
+
+
+def test_facts_are_those_of_the_moment() -> None:
+    node = a_node(cmd="sh")
+    told = facts.own(node)
+    node.cmd, node.exit_ns, node.uid, node.cost = "later", 5, 1000, pack_cost(1, 2, 3, 4)
+    (read,) = facts.read_walk(told, (), None).nodes
+    assert (read.cmd, read.exit_ns, read.uid, read.cost) == ("sh", 0, 0, None)
+
+
+@pytest.mark.parametrize("size", [0, 9, 10, 50, 100_000])
+def test_of_arguments_so_much_is_told(size: int) -> None:
+    (read,) = facts.read_walk(facts.own(a_node(cmdline=b"x" * size), 10), (), None).nodes
+    assert read.cmdline is not None
+    assert len(read.cmdline) <= 20
+    assert is_cmdline_cut(read.cmdline) == (size > 20)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_another_number_of_facts_is_another_version(change: int) -> None:
+    own, above = facts.own(a_node()), facts.ancestor(a_node())
+    for told, ancestors in ((_other(own, change), (above,)), (own, (above, _other(above, change)))):
+        with pytest.raises(EngineUnavailableError, match="restart it"):
+            facts.read_walk(told, ancestors, None)
+
+
+def _other(told: tuple[Any, ...], change: int) -> tuple[Any, ...]:
+    return told[:change] if change < 0 else (*told, None)
+
+
+def test_each_fact_of_a_node_is_told_or_of_the_engine_alone() -> None:
+    """What is added to a node has to be told too, or named here."""
+    of_the_engine = {"children", "held", "parent", "previous", "recorded_as"}
+    assert set(Node.__slots__) == set(FIELDS) | of_the_engine

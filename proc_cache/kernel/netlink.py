@@ -71,7 +71,7 @@ class ExecLane:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        _ask_for_buffer(sock, EXEC_BUFFER_BYTES)
+        ask_for_buffer(sock, EXEC_BUFFER_BYTES)
 
     def take(self) -> list[tuple[int, int]]:
         """Give pid and time (CLOCK_MONOTONIC, ns) of the execs that have not been given yet."""
@@ -103,7 +103,7 @@ class ProcConnector(Closing):
         self._poll.register(sock, select.EPOLLIN)
         self._is_held_back = False
         self._port_id: int = sock.getsockname()[0]
-        self.receive_buffer_bytes = _ask_for_buffer(sock, RECEIVE_BUFFER_BYTES)
+        self.receive_buffer_bytes = ask_for_buffer(sock, RECEIVE_BUFFER_BYTES)
 
     @classmethod
     def open(cls, *, has_exec_lane: bool = False) -> Self:
@@ -248,7 +248,7 @@ def _open_socket() -> socket.socket:
     return sock
 
 
-def _ask_for_buffer(sock: socket.socket, wanted: int) -> int:
+def ask_for_buffer(sock: socket.socket, wanted: int) -> int:
     """Get the largest receive buffer that is allowed; returns the bytes that can be filled."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted)

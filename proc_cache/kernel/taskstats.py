@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from ..closing import Closing
 from ..errors import ExitRecordsUnavailableError
-from . import wire
+from . import socket_filter, wire
 from .clocks import deadline_s, left_s
 from .exit_record import decode_acknowledgement, encode_deregister, encode_register
-from .netlink import foreign_namespaces
+from .netlink import ask_for_buffer, foreign_namespaces
 
 if TYPE_CHECKING:
     from typing import Self
@@ -31,10 +31,7 @@ POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"  # what may be plugged in lat
 
 RECORDS_AT_ONCE = 64  # datagrams in one call; with 16 each costs 5 % more, with 128 20 %, as they leave the cache
 _DATAGRAM_MAX = 4096  # 596 bytes of one task on 6.18, 1172 with the figures of its process
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; not in the socket module of Python 3.11
-_SO_MEMINFO = 55  # likewise, since Linux 4.12
 _EMPTY_MESSAGE = Struct("=IHHII").pack(16, wire.NLMSG_NOOP, 0, 0, 0)  # struct nlmsghdr alone
-_SK_MEMINFO = Struct("=9I")  # linux/sock_diag.h; the last, SK_MEMINFO_DROPS, counts what found no room
 
 
 class ExitRecordSocket(Closing):
@@ -47,7 +44,7 @@ class ExitRecordSocket(Closing):
     def __init__(self, sock: socket.socket, family: int) -> None:
         self.family = family
         self.overruns = 0
-        self.receive_buffer_bytes = _ask_for_buffer(sock, RECEIVE_BUFFER_BYTES)
+        self.receive_buffer_bytes = ask_for_buffer(sock, RECEIVE_BUFFER_BYTES)
         self._socket = sock
         self._cpus = ""
         self._early: list[bytes] = []  # came before the answer to the registration
@@ -89,12 +86,7 @@ class ExitRecordSocket(Closing):
     @property
     def lost(self) -> int | None:
         """How many records found no room, exactly; None where the kernel does not tell (before 4.12)."""
-        try:
-            told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _SK_MEMINFO.size)
-        except OSError:
-            return None
-        drops: int = _SK_MEMINFO.unpack(told)[-1]
-        return drops
+        return socket_filter.drops(self._socket)
 
     def close(self) -> None:
         """Deregister, without which each CPU keeps the entry until its next exit, and close. Can be repeated."""
@@ -227,15 +219,6 @@ def _open_socket() -> tuple[socket.socket, int]:
     sock.setblocking(False)
     os.set_inheritable(sock.fileno(), False)
     return sock, family
-
-
-def _ask_for_buffer(sock: socket.socket, wanted: int) -> int:
-    """Get the largest receive buffer that is allowed; returns the bytes that can be filled."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)  # cut to net.core.rmem_max
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 def _read_possible_cpus() -> str:

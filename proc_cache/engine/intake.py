@@ -142,7 +142,7 @@ class Intake(Closing):
         """Read the programs that have just been run, in the middle of other work."""
         lane = self.connector.exec_lane
         if lane is not None:
-            for pid, timestamp_ns in lane.take():
+            for pid, timestamp_ns in reversed(lane.take()):  # the newest is the likeliest to be there still
                 self._tree.look_at(pid, timestamp_ns)
             self._looked_s = clocks.monotonic_s()
 

@@ -150,3 +150,4 @@ KINDS: dict[str, type[Event]] = {
     "uid": Uid,
     "sid": Sid,
 }
+KIND_NAMES: dict[type, str] = {kind: name for name, kind in KINDS.items()}

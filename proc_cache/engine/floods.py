@@ -50,14 +50,15 @@ LIFTED_AFTER_MAX_NS = 60_000_000_000
 FLOODS_TOLD = 16
 
 THREADS = "thread"
-_WORDS: dict[str, int] = {
-    "comm": wire.PROC_EVENT_COMM,
-    "uid": wire.PROC_EVENT_UID,
-    "gid": wire.PROC_EVENT_GID,
-    "sid": wire.PROC_EVENT_SID,
-    "ptrace": wire.PROC_EVENT_PTRACE,
+# What can be dropped, by the word for it: the kind of event, and what the kernel calls it.
+_DROPPABLE: dict[str, tuple[type[Event], int]] = {
+    "comm": (Comm, wire.PROC_EVENT_COMM),
+    "uid": (Uid, wire.PROC_EVENT_UID),
+    "gid": (Gid, wire.PROC_EVENT_GID),
+    "sid": (Sid, wire.PROC_EVENT_SID),
+    "ptrace": (Ptrace, wire.PROC_EVENT_PTRACE),
 }
-_DROPPED_KINDS: dict[type, str] = {Comm: "comm", Uid: "uid", Gid: "gid", Sid: "sid", Ptrace: "ptrace"}
+_WORDS: dict[type, str] = {kind: word for word, (kind, _) in _DROPPABLE.items()}
 
 
 class FloodGuard:
@@ -107,7 +108,7 @@ class FloodGuard:
 
     def sample(self, kind: type[Event], fields: tuple[Any, ...]) -> None:
         """Count a message for whom it is about."""
-        word = _DROPPED_KINDS.get(kind)
+        word = _WORDS.get(kind)
         if word is not None:
             self._samples[word, fields[4]] += 1
         elif kind is Fork:
@@ -165,7 +166,7 @@ class FloodGuard:
 
     def _filter(self, now_ns: int) -> None:
         drops = self._connector.drops()
-        kinds = {_WORDS[word]: pids for word, pids in self.dropped.items() if word != THREADS}
+        kinds = {_DROPPABLE[word][1]: pids for word, pids in self.dropped.items() if word != THREADS}
         threads_of = self.dropped.get(THREADS, set())
         if drops is None or not self._connector.filter(program(kinds, threads_of)):
             self._lift()  # an old kernel: the flood has to be borne

@@ -248,10 +248,8 @@ class Intake(Closing):
         return self.floods.is_dropping(THREADS, pid)
 
     def _may_miss_renames(self, node: Node) -> bool:
-        if self.floods.may_have_renamed(node.pid):
-            return True
         until_ns = node.exit_ns or self._table.timer()
-        return bool(self._ledger.windows) and self._ledger.lost_between(node.start_ns, until_ns) > 0
+        return self.floods.may_have_renamed(node.pid) or self._ledger.lost_between(node.start_ns, until_ns) > 0
 
     # --- exit records -----------------------------------------------------------------------------------
 

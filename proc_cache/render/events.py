@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..events import KINDS, Exec, Exit
+from ..events import KIND_NAMES, KINDS, Exec, Exit
 from ..times import clock, rfc3339
 from .jsonlines import line, process_object
 from .tree import command_line, ending_and_run_time
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ..process import Process
     from .jsonlines import Object
 
-_NAMES: dict[type, str] = {kind: name for name, kind in KINDS.items()}
 _NAME_WIDTH = max(map(len, KINDS))
 
 
@@ -26,7 +25,7 @@ def event_text(kind: type, time_ns: int, process: Process, chain: str, *, is_jso
 
 def event_line(kind: type, time_ns: int, process: Process, chain: str) -> str:
     """Write an event of this kind on one line; `time_ns` is CLOCK_BOOTTIME."""
-    name = _NAMES[kind].ljust(_NAME_WIDTH)
+    name = KIND_NAMES[kind].ljust(_NAME_WIDTH)
     return f"{clock(time_ns, process.booted_ns)} {name} {chain}{_detail(kind, process)}"
 
 
@@ -40,7 +39,7 @@ def _detail(kind: type, process: Process) -> str:
 def event_object(kind: type, time_ns: int, process: Process, chain: str) -> Object:
     """Give an event with the fields of its process and its chain; `timestamp_ns` is since boot, as all times."""
     return {
-        "event": _NAMES[kind],
+        "event": KIND_NAMES[kind],
         "time": rfc3339(time_ns, process.booted_ns),
         "timestamp_ns": time_ns,
         **process_object(process),

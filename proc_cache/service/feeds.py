@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import query
-from ..events import KINDS, Exec, Exit, Fork
+from ..events import KIND_NAMES, Exec, Exit, Fork
 from ..kernel.clocks import boottime_ns, monotonic_to_boottime_ns
 from ..process import Source, known_name
 from . import facts
@@ -38,8 +38,6 @@ SPAWNERS_MAX = 4096  # counted at once
 SPAWNERS_TOLD = 20
 ARGUMENTS_SHOWN_BYTES = 1024
 NAME_WAIT_NS = 20_000_000  # for the exit record of a program whose name could not be read
-
-_NAMES: dict[type, str] = {kind: name for name, kind in KINDS.items()}
 
 
 @contextmanager
@@ -177,10 +175,14 @@ def _completed(kind: type, node: Node, told: tuple[Any, ...], *, is_last_program
 
 
 def _event_frame(view: View, kind: type, time_ns: int, node: Node, told: tuple[Any, ...]) -> bytes:
-    walked = query.walk_from(view, node)
-    ancestors = tuple(map(facts.ancestor, walked.nodes[1:]))
     adopter = view.adopter_name(node, node.adopter_pid) if kind is Exit and node.adopter_pid else None
-    return stream_frame((_NAMES[kind], time_ns, told, ancestors, walked.missing_pid, adopter))
+    return stream_frame((KIND_NAMES[kind], time_ns, told, *_way_up(view, node), adopter))
+
+
+def _way_up(view: View, node: Node) -> tuple[tuple[Any, ...], int | None]:
+    """Give the facts of its ancestors, and the pid of who should have come after them."""
+    walked = query.walk_from(view, node)
+    return tuple(map(facts.ancestor, walked.nodes[1:])), walked.missing_pid
 
 
 class PictureFeed:
@@ -225,18 +227,9 @@ class PictureFeed:
     def _picture(self) -> Iterator[bytes]:
         rows = []
         for node, time_ns in list(reversed(self._newest.items())):
-            rows.append(self._row(node, time_ns))
+            rows.append((time_ns, facts.own(node, ARGUMENTS_SHOWN_BYTES), *_way_up(self._view, node)))
             yield b""  # whoever sends it looks for execs between two pieces
         spawners = tuple(
             (node.pid, known_name(node), count) for node, count in self._spawners.most_common(SPAWNERS_TOLD)
         )
         yield stream_frame((PICTURE, tuple(pack(record) for record in self._figures()), tuple(rows), spawners))
-
-    def _row(self, node: Node, time_ns: int) -> tuple[Any, ...]:
-        walked = query.walk_from(self._view, node)
-        return (
-            time_ns,
-            facts.own(node, ARGUMENTS_SHOWN_BYTES),
-            tuple(map(facts.ancestor, walked.nodes[1:])),
-            walked.missing_pid,
-        )

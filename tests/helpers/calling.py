@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from proc_cache.closing import Closing
 from proc_cache.engine.core import Engine
 from proc_cache.service import protocol
 from proc_cache.service.listening import Listener
@@ -19,7 +20,6 @@ from .story import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import Self
 
     from proc_cache.kernel.netlink import ProcConnector
@@ -87,7 +87,7 @@ class Ticking:
         return self._now_s
 
 
-class Call:
+class Call(Closing):
     """One connection to the server: `send` bytes, `receive` frames; the server's turns are made meanwhile."""
 
     def __init__(self, desk: Desk) -> None:
@@ -159,14 +159,6 @@ class Call:
         self._received += data
         self.is_hung_up = not data
         return False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Desk:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from proc_cache.service.client import EngineClient
 
 from .cli import PROC_CACHE, REPOSITORY, plain_environment
+from .engines import engine_stats
 from .processes import wait_until
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ class Serving:
 
     def stats(self) -> dict[str, int]:
         """Ask for its counters."""
-        client = EngineClient.connect()
-        assert client is not None, "it does not answer"
-        try:
-            return client.stats()
-        finally:
-            client.close()
+        return engine_stats()
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; returns its exit status (negative: the signal)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proc_cache.closing import Closing
 from proc_cache.events import KINDS
 from proc_cache.kernel import clocks
 from proc_cache.selection import Selection
@@ -17,8 +18,6 @@ from .fake_proc import sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from proc_cache.process import Node
     from proc_cache.service.following import Picture, Piece
@@ -88,7 +87,7 @@ class Happening:
         self._seq += 1
 
 
-class Viewer:
+class Viewer(Closing):
     """A caller that is told a stream; its head has been received, so that all that follows is told to it."""
 
     def __init__(
@@ -136,14 +135,6 @@ class Viewer:
 
     def close(self) -> None:
         self.call.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def outline(pieces: list[Piece]) -> list[tuple[str, int]]:

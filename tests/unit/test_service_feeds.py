@@ -29,14 +29,6 @@ ALL = ("fork", "exec", "exit", "comm", "uid", "sid")
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The server's: moved on by hand, it makes callers late."""
-    clock = Clock()
-    monkeypatch.setattr(server, "monotonic_s", clock)
-    return clock
-
-
-@pytest.fixture
 def desk(socket_path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """It has one clock of time since boot, for the engine and for what is told."""
     assert clock.ahead_s == 0

@@ -37,14 +37,6 @@ MANY = 30_000
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Moved on by hand, it makes callers late."""
-    clock = Clock()
-    monkeypatch.setattr(server, "monotonic_s", clock)
-    return clock
-
-
-@pytest.fixture
 def closed_desk(socket_path: str) -> Iterator[Desk]:
     desk = Desk(socket_path)
     yield desk

@@ -120,7 +120,7 @@ def test_a_core_dump_is_told(engine: Engine, tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_shell_that_runs_true_and_ends_with_3(engine: Engine) -> None:
-    """`true` may be gone before its name is read: the exit record names it, or an older name is told, marked so."""
+    """`true` may be gone before its name is read: the exit record names it, or an older one is told, marked so."""
     record = Record(engine)
     with running(["sh", "-c", "read go; /bin/true; exit 3"]) as shell:
         pump_until(engine, lambda: record.of(Exec, shell.pid), "sh is exec'ed")

@@ -116,9 +116,9 @@ class View:
         seen = self.reader.see(pid)
         if seen is None or seen.stat.pid != pid:
             return None
-        tgid = self.reader.tgid(pid)
-        if tgid is not None and tgid != pid:
-            return self.find(tgid)
+        if seen.stat.is_thread:
+            tgid = self.reader.tgid(pid)
+            return None if tgid in (None, pid) else self.find(tgid)
         self.fallbacks += 1
         return make_node(seen, Source.PROCFS)
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 CMDLINE_LIMIT = 1 << 17  # bytes read of an argv; one argument may be as long (MAX_ARG_STRLEN, linux/binfmts.h)
 PF_KTHREAD = 0x00200000  # linux/sched.h
 
+# The signal at its end, `exit_signal`: clone(2) gives a thread none, and every process one, or 0.
+_SIGNALS_NOBODY = b"-1"
+
 _STAT_SIZE = 4096
+_CMDLINE_USUAL = 4096  # bytes that hold nearly every argv: for more, the memory alone takes longer than the read
 _GONE = (ENOENT, ESRCH, ENOTDIR)
 _REFUSED = (EPERM, EACCES)
 _READ = os.O_RDONLY | os.O_CLOEXEC
@@ -39,6 +43,7 @@ class Stat(Record):
     flags: int
     num_threads: int
     start_ticks: int  # since boot, CLOCK_BOOTTIME
+    is_thread: bool = False  # not the leader of its group: `pid` is a thread's id
 
     @property
     def start_ns(self) -> int:
@@ -60,8 +65,8 @@ def parse_stat(data: bytes) -> Stat:
     """Parse /proc/PID/stat. The name ends at the *last* parenthesis. Raises ValueError for other bytes."""
     opening = data.index(b"(")
     closing = data.rindex(b")")
-    fields = data[closing + 2 :].split(b" ", 20)
-    if len(fields) < 20:
+    fields = data[closing + 2 :].split(b" ", 36)
+    if len(fields) < 36:
         raise ValueError(f"stat ends early: {data!r}")
     return Stat(
         int(data[:opening]),
@@ -72,6 +77,7 @@ def parse_stat(data: bytes) -> Stat:
         int(fields[6]),
         int(fields[17]),
         int(fields[19]),
+        fields[35] == _SIGNALS_NOBODY,
     )
 
 
@@ -92,8 +98,10 @@ def decode_name(name: bytes) -> str:
 class ProcReader:
     """Reads one /proc. `root` is another directory in tests, or the /proc of a container."""
 
-    def __init__(self, root: str = "/proc") -> None:
+    def __init__(self, root: str = "/proc", *, has_arguments: bool = True) -> None:
+        """Without `has_arguments` neither arguments nor what stands for a name that is cut are read."""
         self.root = root
+        self._has_arguments = has_arguments
 
     def pids(self) -> Iterator[int]:
         """Give the processes that /proc lists (threads are not listed), as the directory has them."""
@@ -104,8 +112,7 @@ class ProcReader:
 
     def stat(self, pid: int) -> Stat | None:
         """Read the stat of a process or thread; None where it is gone. Raises ProcessHiddenError."""
-        data = self._read(pid, f"{self.root}/{pid}/stat", None, _STAT_SIZE)
-        return _parse_or_gone(data)
+        return _parse_or_gone(self._read(pid, f"{self.root}/{pid}/stat", _STAT_SIZE))
 
     def see(self, pid: int, *, with_tids: bool = False) -> Sighting | None:
         """Read a process whole; None where it is gone. Raises ProcessHiddenError.
@@ -114,36 +121,28 @@ class ProcReader:
         reused pid cannot mix two of them. The user is the owner of that directory, always the effective
         uid; the files inside belong to root where the process is not dumpable (proc(5)).
         """
-        directory = self._open(pid, f"{self.root}/{pid}", None, _DIRECTORY)
-        if directory is None:
-            return None
+        directory = -1
         try:
+            directory = os.open(f"{self.root}/{pid}", _DIRECTORY)
             # First the user: of a process that is gone it is told as 0 (pid_getattr, fs/proc/base.c), and the stat
             # that can be read after it proves that it was not.
             uid = os.fstat(directory).st_uid
-            stat = _parse_or_gone(self._read(pid, "stat", directory, _STAT_SIZE))
+            stat = _parse_or_gone(_read_in(directory, "stat", _STAT_SIZE))
             if stat is None:
                 return None
-            cmdline = None
-            if not stat.flags & PF_KTHREAD:
-                cmdline = self._read_cmdline(pid, directory)
-            full_name = None
-            if len(stat.comm) >= COMM_MAX_BYTES and not stat.flags & PF_KTHREAD:
-                full_name = _read_full_name(directory, stat.comm)
-            tids: tuple[int, ...] = ()
-            if with_tids and stat.num_threads > 1:
-                tids = _list_tids(directory, pid)
-            return Sighting(stat, uid, cmdline, tids, full_name)
+            tids = _list_tids(directory, pid) if with_tids and stat.num_threads > 1 else ()
+            if stat.flags & PF_KTHREAD or not self._has_arguments:
+                return Sighting(stat, uid, None, tids)
+            cmdline = _read_cmdline(directory)
+            if len(stat.comm) < COMM_MAX_BYTES:
+                return Sighting(stat, uid, cmdline, tids)
+            return Sighting(stat, uid, cmdline, tids, _read_full_name(directory, stat.comm))
         except OSError as error:
             _raise_unless_gone(error, pid)
             return None
         finally:
-            os.close(directory)
-
-    def _read_cmdline(self, pid: int, directory: int) -> bytes | None:
-        """Read the arguments; where they are longer than is read, the end is marked."""
-        cmdline = self._read(pid, "cmdline", directory, CMDLINE_LIMIT + CMDLINE_KEPT_BYTES)
-        return cut_cmdline(cmdline, CMDLINE_LIMIT) if cmdline else None
+            if directory >= 0:
+                os.close(directory)
 
     def see_all(self) -> Iterator[Sighting]:
         """Read every process that is listed, threads' ids included; what is hidden or gone is passed over."""
@@ -169,7 +168,7 @@ class ProcReader:
 
     def tgid(self, tid: int) -> int | None:
         """Tell which process a thread belongs to; None where there is no such task."""
-        data = self._read(tid, f"{self.root}/{tid}/status", None, _STAT_SIZE)
+        data = self._read(tid, f"{self.root}/{tid}/status", _STAT_SIZE)
         if not data:
             return None
         try:
@@ -180,30 +179,39 @@ class ProcReader:
     def thread_name(self, pid: int, tid: int) -> str | None:
         """Read the name of one thread; None where it is gone."""
         try:
-            data = self._read(tid, f"{self.root}/{pid}/task/{tid}/comm", None, 64)
+            data = self._read(tid, f"{self.root}/{pid}/task/{tid}/comm", 64)
         except ProcessHiddenError:
             return None
         return decode_name(data.removesuffix(b"\n")) if data else None
 
-    def _open(self, pid: int, path: str, directory: int | None, flags: int) -> int | None:
+    def _read(self, pid: int, path: str, size: int) -> bytes | None:
+        """Read a file in one go, at most `size` bytes; None where the process is gone."""
         try:
-            return os.open(path, flags, dir_fd=directory)
+            return _read_in(None, path, size)
         except OSError as error:
             _raise_unless_gone(error, pid)
             return None
 
-    def _read(self, pid: int, path: str, directory: int | None, size: int) -> bytes | None:
-        """Read a file in one go, at most `size` bytes; None where the process is gone."""
-        descriptor = self._open(pid, path, directory, _READ)
-        if descriptor is None:
+
+def _read_in(directory: int | None, path: str, size: int) -> bytes:
+    descriptor = os.open(path, _READ, dir_fd=directory)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _read_cmdline(directory: int) -> bytes | None:
+    """Read the arguments, None where there are none any more; where they are longer than is read, it is marked."""
+    try:
+        cmdline = _read_in(directory, "cmdline", _CMDLINE_USUAL)
+        if len(cmdline) == _CMDLINE_USUAL:
+            cmdline = _read_in(directory, "cmdline", CMDLINE_LIMIT + CMDLINE_KEPT_BYTES)
+    except OSError as error:
+        if error.errno in _GONE:
             return None
-        try:
-            return os.read(descriptor, size)
-        except OSError as error:
-            _raise_unless_gone(error, pid)
-            return None
-        finally:
-            os.close(descriptor)
+        raise
+    return cut_cmdline(cmdline, CMDLINE_LIMIT) or None
 
 
 def _raise_unless_gone(error: OSError, pid: int) -> None:

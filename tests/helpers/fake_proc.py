@@ -25,9 +25,10 @@ def sighting(
     cmdline: bytes | None = None,
     tids: tuple[int, ...] = (),
     full_name: bytes | None = None,
+    is_thread: bool = False,
 ) -> Sighting:
     """One process as /proc would show it: its start rounded down to a clock tick."""
-    stat = Stat(pid, comm, state, ppid, session, 0, 1 + len(tids), start_ns // TICK_NS)
+    stat = Stat(pid, comm, state, ppid, session, 0, 1 + len(tids), start_ns // TICK_NS, is_thread)
     return Sighting(stat, uid, cmdline, tids, full_name)
 
 
@@ -88,6 +89,7 @@ def stat_line(
     flags: int = 0,
     threads: int = 1,
     start_ticks: int = 500,
+    is_thread: bool = False,
 ) -> bytes:
     """The whole line of /proc/PID/stat, its other fields made recognizable (their own number, negated)."""
     fields: list[object] = [state, ppid, *(-number for number in range(5, 53))]
@@ -95,6 +97,7 @@ def stat_line(
     fields[9 - 3] = flags
     fields[20 - 3] = threads
     fields[22 - 3] = start_ticks
+    fields[38 - 3] = -1 if is_thread else 17
     return b"%d (%s) %s\n" % (pid, comm, " ".join(map(str, fields)).encode())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES, EIO, ENOENT, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
@@ -77,6 +79,11 @@ def test_parse_stat(name: bytes) -> None:
     )
     assert (stat.pid, stat.comm, stat.state, stat.ppid) == (42, name, "Z", 7)
     assert (stat.session, stat.flags, stat.num_threads, stat.start_ticks) == (8, 0x400040, 3, 123456)
+
+
+@pytest.mark.parametrize("is_thread", [True, False])
+def test_the_signal_at_its_end_tells_a_thread(is_thread: bool) -> None:
+    assert parse_stat(stat_line(42, is_thread=is_thread)).is_thread is is_thread
 
 
 def test_a_start_in_ticks_becomes_nanoseconds() -> None:
@@ -357,3 +364,29 @@ def test_start_of_nobody_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ProcReader, "stat", refuse)
     assert procfs.read_proc_start_time_ns(os.getpid()) == 0
+
+
+def test_a_brief_reader_reads_no_arguments(proc: Path, failing: Callable[[str, str, int], None]) -> None:
+    write_process(proc, 42, stat=stat_line(42, b"fifteen-bytes-x"), cmdline=b"/bin/sh\0")
+    failing("open", "cmdline", EIO)
+    seen = ProcReader(str(proc), has_arguments=False).see(42)
+    assert seen is not None
+    assert (seen.stat.comm, seen.cmdline, seen.full_name) == (b"fifteen-bytes-x", None, None)
+
+
+@pytest.mark.parametrize("length", [4095, 4096, 4097, 100_000])
+def test_long_arguments_are_read_whole(proc: Path, reader: ProcReader, length: int) -> None:
+    write_process(proc, 42, cmdline=b"x" * (length - 1) + b"\0")
+    seen = reader.see(42)
+    assert seen is not None
+    assert seen.cmdline is not None
+    assert len(seen.cmdline) == length
+
+
+def test_a_real_thread_is_told_from_a_process() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        tid = pool.submit(threading.get_native_id).result()
+        thread, process = ProcReader().see(tid), ProcReader().see(os.getpid())
+        assert thread is not None
+        assert process is not None
+        assert (thread.stat.is_thread, process.stat.is_thread) == (True, False)

@@ -118,7 +118,7 @@ class TestChain:
     def test_a_thread_id_is_nobodys(self) -> None:
         story = family()
         assert isinstance(story.reader, FakeReader)
-        story.reader.show(sighting(77, start_ns=SECOND_NS))
+        story.reader.show(sighting(77, start_ns=SECOND_NS, is_thread=True))
         story.reader.tgids[77] = 70
         assert query.chain(story.view, 77).links == ()
 

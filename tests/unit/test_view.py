@@ -133,7 +133,7 @@ class TestWhoHadThePid:
         assert story.view.find(500, then(former.exit_ns)) is former
 
     def test_a_thread_is_answered_for_its_process_if_that_lived_then(self) -> None:
-        reader = FakeReader([sighting(501, start_ns=BEGINNING_NS, comm=b"worker")])
+        reader = FakeReader([sighting(501, start_ns=BEGINNING_NS, comm=b"worker", is_thread=True)])
         reader.tgids[501] = 500
         story = Story(reader=reader)
         node = story.fork(1, 500)

@@ -165,6 +165,7 @@ def split_cmdline(cmdline: bytes) -> list[bytes]:
     return cmdline.removesuffix(b"\0").split(b"\0") if cmdline else []
 
 
+CMDLINE_LIMIT = 1 << 17  # bytes read of an argv; one argument may be as long (MAX_ARG_STRLEN, linux/binfmts.h)
 CMDLINE_KEPT_BYTES = 4096  # of the arguments of one that has ended: else anybody could fill the memory with them
 _CUT = b"\0\xe2\x80\xa6"  # a last argument `…` without the NUL that every real one ends with
 

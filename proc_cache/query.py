@@ -76,6 +76,13 @@ class Chain(Record):
     notes: tuple[str, ...] = ()  # what to say beside it
 
 
+class Outline(Record):
+    """A chain without the facts of its links: the way up, and what is to be said of it."""
+
+    walked: Walk
+    chain: Chain
+
+
 class Descent(Record):
     """Whether a process, or an ancestor of it, has a name. None is "cannot tell", and `reason` says why."""
 
@@ -139,11 +146,17 @@ def _why_it_ends(view: View, node: Node) -> tuple[str | None, int | None]:
 def chain(view: View, pid: int, moment: Moment | None = None) -> Chain:
     """Give the ancestry of a process, with all that is known of each link."""
     walked = walk(view, pid, moment)
-    return outline(view, pid, moment, walked, tuple(view.describe(node) for node in walked.nodes))
+    return chain_of(view, pid, moment, walked, tuple(view.describe(node) for node in walked.nodes))
 
 
-def outline(view: View, pid: int, moment: Moment | None, walked: Walk, links: tuple[Process, ...] = ()) -> Chain:
-    """Give the chain of a walk; its links can be described one by one elsewhere, and are the costly part."""
+def outline(view: View, pid: int, moment: Moment | None = None) -> Outline:
+    """Give the ancestry of a process, and of each link no more than a node has: the rest is the costly part."""
+    walked = walk(view, pid, moment)
+    return Outline(walked, chain_of(view, pid, moment, walked))
+
+
+def chain_of(view: View, pid: int, moment: Moment | None, walked: Walk, links: tuple[Process, ...] = ()) -> Chain:
+    """Give the chain of a walk; its links can be described one by one elsewhere."""
     nodes = walked.nodes
     reason = walked.reason or _what_is_left_out(nodes)
     return Chain(
@@ -171,7 +184,7 @@ def descent(view: View, pid: int, cmd: str, *, is_strict: bool = False, moment: 
     walked = walk(view, pid, moment)
     verdict = judge(view, walked, cmd, is_strict=is_strict)
     links = tuple(view.describe(node) for node in walked.nodes)
-    return verdict.of(outline(view, pid, moment, walked, links), cmd)
+    return verdict.of(chain_of(view, pid, moment, walked, links), cmd)
 
 
 def judge(view: View, walked: Walk, cmd: str, *, is_strict: bool) -> Verdict:

@@ -27,26 +27,41 @@ class RecordType(type):
         cls._fields = inherited + own  # type: ignore[attr-defined]
         cls._defaults = {**getattr(bases[0], "_defaults", {}), **defaults} if bases else {}  # type: ignore[attr-defined]
         if bases:
-            cls.__init__ = _init_on_first_use(cls)  # type: ignore[misc]
+            cls.__init__ = _init_until_used_often(cls)  # type: ignore[misc]
         return cls
 
 
-def _init_on_first_use(cls: Any) -> Any:  # noqa: ANN401
-    """Give an `__init__` that compiles the real one when it is first called: most records of a query never are."""
+_COMPILED_AFTER = 16  # calls: to compile an `__init__` takes as long as a hundred of the plain way
+
+
+def _init_until_used_often(cls: Any) -> Any:  # noqa: ANN401
+    """Give an `__init__` that compiles a quicker one in its place when it has been called often."""
+    calls_left = _COMPILED_AFTER
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807, ANN401
-        cls.__init__ = _make_init(cls._fields, cls._defaults)
-        cls.__init__(self, *args, **kwargs)
+        nonlocal calls_left
+        calls_left -= 1
+        fields = cls._fields
+        values = {**cls._defaults, **dict(zip(fields, args, strict=False)), **kwargs}
+        is_right = len(args) <= len(fields) and kwargs.keys().isdisjoint(fields[: len(args)])
+        if calls_left and is_right and values.keys() == set(fields):
+            for field, value in values.items():
+                object.__setattr__(self, field, value)
+        else:
+            cls.__init__ = _make_init(cls)  # which knows what to say of wrong arguments
+            cls.__init__(self, *args, **kwargs)
 
     return __init__
 
 
-def _make_init(fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:  # noqa: ANN401
+def _make_init(cls: Any) -> Any:  # noqa: ANN401
     """Compile `__init__`; the field names come from class bodies of this package, never from data."""
+    fields, defaults = cls._fields, cls._defaults
     parameters = [f"{field}=_defaults[{field!r}]" if field in defaults else field for field in fields]
-    body = [f"    _set(self, {field!r}, {field})" for field in fields] or ["    pass"]
+    body = [f"    _set_{field}(self, {field})" for field in fields] or ["    pass"]
     source = "\n".join([f"def __init__(self, {', '.join(parameters)}):", *body])
-    scope: dict[str, Any] = {"_set": object.__setattr__, "_defaults": defaults}
+    scope: dict[str, Any] = {f"_set_{field}": getattr(cls, field).__set__ for field in fields}
+    scope["_defaults"] = defaults
     # Compiled apart: Python 3.11 takes a Ctrl-C in the exec() of a text for one that nobody caught, and ends.
     exec(compile(source, "<record>", "exec"), scope)  # noqa: S102
     return scope["__init__"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from ..render.chain import chain_text
+from ..render.chain import ChainTexts
 from . import exit_status
 from .sources import Where, open_source
-from .targets import parse_target
+from .targets import read_target
 from .terminal import flush, is_terminal, style, tell, write
 
 TYPE_CHECKING = False
@@ -15,56 +16,117 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..query import Chain
+    from ..selection import Target
+    from .sources import Source
+
+_CHUNK = 1 << 16
+_TOGETHER = 100  # PIDs that are answered from one look: at /proc, some milliseconds
 
 
 def run(pids: Sequence[str], form: str | None, where: Where) -> int:
     """Answer for each; `-` reads more from stdin, one a line, and answers as they come."""
     form = form or ("tree" if is_terminal() else "chain")
     source = open_source(where)
-    statuses: list[int] = []
-    answers: list[Chain] = []
-    for word in _words(pids):
-        target = parse_target(word)
-        if target is None:
-            statuses.append(exit_status.USAGE)
-            continue
-        chain = source.chain(target.pid, target.moment)
-        statuses.append(_status(chain))
-        if form == "json":
-            answers.append(chain)
+    statuses: set[int] = set()
+    in_document: list[Chain] = []
+    for words in _batches(pids):
+        asked = [_read(word) for word in words]
+        if form == "chain":
+            statuses.update(_write_texts(source, asked))
         else:
-            write(_render(chain, form))
-            if "-" in pids:
-                flush()
-        for remark in (*chain.notes, chain.reason):
-            if remark is not None:
-                tell(remark)
-    if form == "json" and (answers or len(pids) > 1):
-        _write_document(answers, is_single=len(pids) == 1 and pids[0] != "-")
+            statuses.update(_write_chains(source, asked, form, in_document))
+        if "-" in pids:
+            flush()
+    if form == "json" and (in_document or len(pids) > 1):
+        _write_document(in_document, is_single=len(pids) == 1 and pids[0] != "-")
     return exit_status.worst(statuses)
 
 
-def _words(pids: Sequence[str]) -> Iterator[str]:
+def _batches(pids: Sequence[str]) -> Iterator[list[str]]:
+    """Give what is asked for, as much at a time as is there, never waiting for more."""
+    words: list[str] = []
     for word in pids:
         if word == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            yield from _some(words)
+            for lines in _read_stdin():
+                yield from _some(lines)
+            words = []
         else:
-            yield word
+            words.append(word)
+    yield from _some(words)
 
 
-def _status(chain: Chain) -> int:
+def _some(words: list[str]) -> Iterator[list[str]]:
+    for at in range(0, len(words), _TOGETHER):
+        yield words[at : at + _TOGETHER]
+
+
+def _read_stdin() -> Iterator[list[str]]:
+    """Give the lines that have come, again and again."""
+    unfinished = b""
+    while chunk := sys.stdin.buffer.read1(_CHUNK):  # type: ignore[union-attr]  # what is there
+        *lines, unfinished = (unfinished + chunk).split(b"\n")
+        yield [os.fsdecode(line).strip() for line in lines if line.strip()]
+    if unfinished.strip():
+        yield [os.fsdecode(unfinished).strip()]
+
+
+def _read(word: str) -> Target | str:
+    """Read a PID or PID@TIME; for anything else, give what is wrong with it."""
+    try:
+        return read_target(word)
+    except ValueError as error:
+        return str(error)
+
+
+def _write_texts(source: Source, asked: Sequence[Target | str]) -> Iterator[int]:
+    """Answer in the one-line form, which shares what it knows among all that are asked for at one time."""
+    texts = ChainTexts(source)
+    outlines = iter(source.outlines([target for target in asked if not isinstance(target, str)]))
+    for each in asked:
+        if isinstance(each, str):
+            tell(each)
+            yield exit_status.USAGE
+        else:
+            outline = next(outlines)
+            write(texts.text(outline.walked))
+            yield _end(outline.chain, is_found=bool(outline.walked.nodes))
+
+
+def _write_chains(
+    source: Source, asked: Sequence[Target | str], form: str, in_document: list[Chain]
+) -> Iterator[int]:
+    """Answer with all that is known of each link; for a document, they are collected first."""
+    for each in asked:
+        if isinstance(each, str):
+            tell(each)
+            yield exit_status.USAGE
+        else:
+            chain = source.chain(each.pid, each.moment)
+            if form == "json":
+                in_document.append(chain)
+            else:
+                write(_draw(chain) if form == "tree" else _line(chain))
+            yield _end(chain, is_found=bool(chain.links))
+
+
+def _end(chain: Chain, *, is_found: bool) -> int:
+    """Say what goes beside an answer; gives its exit status."""
+    for remark in (*chain.notes, chain.reason):
+        if remark is not None:
+            tell(remark)
     if chain.complete:
         return exit_status.ANSWERED
-    return exit_status.CANNOT_TELL if chain.links or chain.may_exist else exit_status.NO
+    return exit_status.CANNOT_TELL if is_found or chain.may_exist else exit_status.NO
 
 
-def _render(chain: Chain, form: str) -> str:
-    if form == "chain":
-        return chain_text(chain)
-    if form == "tree":
-        from ..render.tree import draw_chain
+def _draw(chain: Chain) -> str:
+    from ..render.tree import draw_chain
 
-        return draw_chain(chain, style())
+    return draw_chain(chain, style())
+
+
+def _line(chain: Chain) -> str:
     from ..render import jsonlines
 
     return jsonlines.line(jsonlines.chain_object(chain))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 ANSWERED = 0  # answered, or yes
 NO = 1  # no, or no such process
 USAGE = 2
@@ -12,7 +16,7 @@ INTERRUPTED = 130  # Ctrl-C before the answer was complete
 TERMINATED = 143  # SIGTERM before the answer was complete
 
 
-def worst(statuses: list[int]) -> int:
+def worst(statuses: Collection[int]) -> int:
     """Give the status of several answers: the one that most needs looking at."""
     for status in (USAGE, CANNOT_TELL, NO):
         if status in statuses:

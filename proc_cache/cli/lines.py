@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..render.chain import walk_text
 from ..render.events import event_text
-from ..service.facts import Told
-from ..service.following import ChildEnded, Missed, ToldView
+from ..service.facts import Told, ToldUsers
+from ..service.following import ChildEnded, Missed
 from .terminal import flush, tell, write
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Lines:
     def __init__(self, *, is_json: bool, count: int | None) -> None:
         self._is_json = is_json
         self._left = count
-        self._view = ToldView()
+        self._users = ToldUsers()
         self.is_done = False
         self.ended_children: set[int] = set()
 
@@ -39,8 +39,8 @@ class Lines:
         flush()
 
     def _write(self, told: Told) -> None:
-        process = self._view.freeze(told)
-        chain = walk_text(self._view, told.walked)
+        process = told.freeze(self._users)
+        chain = walk_text(self._users, told.walked)
         write(event_text(told.kind, told.time_ns, process, chain, is_json=self._is_json))
         if self._left is not None:
             self._left -= 1

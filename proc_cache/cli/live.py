@@ -9,7 +9,8 @@ from ..kernel.clocks import boot_wall_ns, monotonic_s
 from ..render.chain import walk_text
 from ..render.live import LiveRow, LiveScreen
 from ..render.tree import ending_and_run_time
-from ..service.following import Picture, ToldView
+from ..service.facts import ToldUsers
+from ..service.following import Picture
 from ..times import clock
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class LiveView:
     is_done = False
 
     def __init__(self) -> None:
-        self._view = ToldView()
+        self._users = ToldUsers()
         self._screen = LiveScreen()
         self._past: deque[tuple[float, Stats]] = deque()
 
@@ -52,10 +53,10 @@ class LiveView:
             self._screen.draw(picture.stats, self._rates(picture.stats), rows, picture.spawners)
 
     def _row(self, program: Told) -> LiveRow:
-        process = self._view.freeze(program)
+        process = program.freeze(self._users)
         return LiveRow(
             started=clock(program.time_ns, boot_wall_ns()),
-            chain=walk_text(self._view, program.walked),
+            chain=walk_text(self._users, program.walked),
             ending="" if process.is_alive else ending_and_run_time(process),
             is_failed=bool(process.exit_status),
         )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from .. import query
-from ..engine.table import ProcessTable
-from ..engine.view import View
-from ..errors import EngineUnavailableError, NotRememberedError
-from ..kernel.procfs import ProcReader
-from ..kernel.users import UserNames
-from ..process import CacheParams
+from ..errors import EngineUnavailableError
 from ..record import Record
+from ..service.address import is_socket_there
 from .terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol, TypeVar
 
-    from ..process import Process
-    from ..query import Chain, Descent
-    from ..selection import Listing, Selection
+    from ..process import Node, Process
+    from ..query import Chain, Descent, Outline
+    from ..selection import Selection, Target
     from ..service.client import EngineClient
     from ..times import Moment
 
@@ -30,6 +25,12 @@ if TYPE_CHECKING:
 
         def chain(self, pid: int, moment: Moment | None = None) -> Chain:
             """Give the ancestry of a process."""
+
+        def outlines(self, targets: Sequence[Target]) -> Iterator[Outline]:
+            """Give the ancestries of some processes, without the facts of their links."""
+
+        def user(self, node: Node) -> str | None:
+            """Give the name of the user of a process of an outline."""
 
         def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
             """Tell whether a process, or an ancestor of it, has a name."""
@@ -49,50 +50,18 @@ def open_source(where: Where) -> Source:
     """Open what is to be asked. Raises HistoryError."""
     if where.history is not None:
         from ..history.reader import HistoryView
+        from .views import ViewSource
 
         return ViewSource(HistoryView.open(where.history))
-    return EngineFirst() if where.may_ask_engine else ProcSource()
+    if where.may_ask_engine and is_socket_there():
+        return EngineFirst()
+    return _proc_source()
 
 
-class ViewSource:
-    """Asks a view."""
+def _proc_source() -> Source:
+    from .views import ProcSource
 
-    def __init__(self, view: Listing) -> None:
-        self._view = view
-
-    def chain(self, pid: int, moment: Moment | None = None) -> Chain:
-        """Give the ancestry of a process."""
-        return query.chain(self._view, pid, moment)
-
-    def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
-        """Tell whether a process, or an ancestor of it, has a name."""
-        return query.descent(self._view, pid, cmd, is_strict=is_strict, moment=moment)
-
-    def processes(self, selection: Selection) -> Iterator[Process]:
-        """Give the processes of a selection. Raises NobodyFoundError."""
-        from ..selection import select
-
-        return (self._view.describe(node, is_fresh=False) for node in select(self._view, selection))
-
-
-class ProcSource(ViewSource):
-    """Asks /proc: a table with nothing in it, and the reader behind it."""
-
-    def __init__(self) -> None:
-        super().__init__(View(ProcessTable(CacheParams(0, 0)), ProcReader(), UserNames()))
-
-    def processes(self, selection: Selection) -> Iterator[Process]:
-        """Give the processes of a selection. Raises NobodyFoundError, and NotRememberedError for the dead."""
-        from ..engine.core import Engine
-
-        if selection.with_dead or selection.moment is not None:
-            raise NotRememberedError(
-                "only a running engine or a history knows the dead; start `proc-cache serve`, or give --from FILE"
-            )
-        engine = Engine()
-        engine.scan()
-        self._view = engine.view
-        return super().processes(selection)
+    return ProcSource()
 
 
 class EngineFirst:
@@ -101,7 +70,7 @@ class EngineFirst:
     def __init__(self) -> None:
         from ..service.client import EngineClient
 
-        self._proc: ProcSource | None = None
+        self._proc: Source | None = None
         self._engine: EngineClient | None = None
         try:
             self._engine = EngineClient.connect()
@@ -111,6 +80,14 @@ class EngineFirst:
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Give the ancestry of a process."""
         return self._ask(lambda source: source.chain(pid, moment))
+
+    def outlines(self, targets: Sequence[Target]) -> Iterator[Outline]:
+        """Give the ancestries of some processes, without the facts of their links."""
+        return iter(self._ask(lambda source: list(source.outlines(targets))))
+
+    def user(self, node: Node) -> str | None:
+        """Give the name of the user of a process of an outline."""
+        return self._ask(lambda source: source.user(node))
 
     def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
         """Tell whether a process, or an ancestor of it, has a name."""
@@ -135,7 +112,7 @@ class EngineFirst:
             self._engine.close()
             self._engine = None
 
-    def _fall_back(self) -> ProcSource:
+    def _fall_back(self) -> Source:
         if self._proc is None:
-            self._proc = ProcSource()
+            self._proc = _proc_source()
         return self._proc

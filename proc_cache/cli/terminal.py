@@ -6,11 +6,12 @@ import os
 import sys
 
 from ..render.escape import escape
-from ..render.style import PLAIN, Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ..render.style import Style
 
 
 def is_terminal() -> bool:
@@ -20,6 +21,8 @@ def is_terminal() -> bool:
 
 def style() -> Style:
     """Colour and width of the terminal; no colour under NO_COLOR (https://no-color.org)."""
+    from ..render.style import PLAIN, Style
+
     if not sys.stdout.isatty():
         return PLAIN
     width = os.get_terminal_size(sys.stdout.fileno()).columns or None  # 0: a terminal that has not said

@@ -8,10 +8,11 @@ from __future__ import annotations
 from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS, boot_wall_ns
 from ..kernel.procfs import make_node
-from ..process import Node, Process, Source, freeze, known_name
+from ..process import CacheParams, Node, Process, Source, freeze, known_name
 from ..query import Miss
 from ..times import local
 from .identity import can_be_parent
+from .table import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..kernel.users import UserNames
     from ..times import Moment
     from .losses import LossLedger
-    from .table import ProcessTable
 
 _A_MOMENT_NS = 1000  # before an end whose beginning is not known: then it had the pid still
 _OTHERS_NAMED = 3  # owners of one pid that are told beside an answer
@@ -156,17 +156,23 @@ class View:
 
     def describe(self, node: Node, *, is_fresh: bool = True) -> Process:
         """Freeze what is known of a process; `is_fresh` reads its present parent once more."""
-        known_ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
-        current_ppid = self.current_ppid(node) if is_fresh else known_ppid
+        current_ppid, current_parent = self.present_parent(node, is_fresh=is_fresh)
         return freeze(
             node,
             current_ppid=current_ppid,
-            current_parent=None if current_ppid == node.ppid else self.adopter_name(node, current_ppid),
+            current_parent=current_parent,
             user=self.user(node),
             birth_user=self.birth_user(node),
             booted_ns=boot_wall_ns(),
             is_alive=not node.exit_ns,
         )
+
+    def present_parent(self, node: Node, *, is_fresh: bool) -> tuple[int | None, str | None]:
+        """Give the pid of the present parent, and its name where it is not the birth parent."""
+        ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
+        if is_fresh:
+            ppid = self.current_ppid(node)
+        return ppid, None if ppid == node.ppid else self.adopter_name(node, ppid)
 
     def adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:
         """Give the name of who adopted a process: the owner of that pid at its end, or now."""
@@ -231,6 +237,24 @@ class View:
             f"that is not remembered any more; the oldest end that is, of {oldest.pid} ({known_name(oldest)}), "
             f"was at {local(oldest.exit_ns, booted_ns)} (see --capacity and --ttl)"
         )
+
+
+class Look(View):
+    """/proc as it is now, each process read once: for some questions that are answered at one time."""
+
+    def __init__(self, reader: ProcReader, users: UserNames) -> None:
+        super().__init__(ProcessTable(CacheParams(0, 0)), reader, users)
+        self._shown: dict[int, Node | None] = {}
+
+    def parent(self, node: Node) -> Node | None:
+        """Give the parent, which is kept with the node: the next way up from it is known."""
+        node.parent = super().parent(node)
+        return node.parent
+
+    def _read(self, pid: int) -> Node | None:
+        if pid not in self._shown:
+            self._shown[pid] = super()._read(pid)
+        return self._shown[pid]
 
 
 def _since_boot(moment: Moment | None) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
 
 from ..errors import ProcessHiddenError
-from ..process import CMDLINE_KEPT_BYTES, COMM_MAX_BYTES, Node, cut_cmdline
+from ..process import CMDLINE_KEPT_BYTES, CMDLINE_LIMIT, COMM_MAX_BYTES, Node, cut_cmdline
 from ..record import Record
 from .clocks import ticks_to_ns
 
@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CMDLINE_LIMIT = 1 << 17  # bytes read of an argv; one argument may be as long (MAX_ARG_STRLEN, linux/binfmts.h)
 PF_KTHREAD = 0x00200000  # linux/sched.h
 
 # The signal at its end, `exit_signal`: clone(2) gives a thread none, and every process one, or 0.
@@ -98,10 +97,8 @@ def decode_name(name: bytes) -> str:
 class ProcReader:
     """Reads one /proc. `root` is another directory in tests, or the /proc of a container."""
 
-    def __init__(self, root: str = "/proc", *, has_arguments: bool = True) -> None:
-        """Without `has_arguments` neither arguments nor what stands for a name that is cut are read."""
+    def __init__(self, root: str = "/proc") -> None:
         self.root = root
-        self._has_arguments = has_arguments
 
     def pids(self) -> Iterator[int]:
         """Give the processes that /proc lists (threads are not listed), as the directory has them."""
@@ -130,8 +127,8 @@ class ProcReader:
             stat = _parse_or_gone(_read_in(directory, "stat", _STAT_SIZE))
             if stat is None:
                 return None
-            tids = _list_tids(directory, pid) if with_tids and stat.num_threads > 1 else ()
-            if stat.flags & PF_KTHREAD or not self._has_arguments:
+            tids = _list_tids(pid, "task", directory) if with_tids and stat.num_threads > 1 else ()
+            if stat.flags & PF_KTHREAD:
                 return Sighting(stat, uid, None, tids)
             cmdline = _read_cmdline(directory)
             if len(stat.comm) < COMM_MAX_BYTES:
@@ -214,6 +211,30 @@ def _read_cmdline(directory: int) -> bytes | None:
     return cut_cmdline(cmdline, CMDLINE_LIMIT) or None
 
 
+class BriefReader(ProcReader):
+    """Reads what one line tells of a process: who, whose, since when; no arguments, no longer name."""
+
+    def see(self, pid: int, *, with_tids: bool = False) -> Sighting | None:
+        """As `ProcReader.see`, in two thirds of its system calls."""
+        path = f"{self.root}/{pid}"
+        descriptor = -1
+        try:
+            descriptor = os.open(f"{path}/stat", _READ)
+            uid = os.stat(path).st_uid
+            # What can be read now proves that the process was there until now, and that the owner is its.
+            stat = _parse_or_gone(os.read(descriptor, _STAT_SIZE))
+            if stat is None:
+                return None
+            tids = _list_tids(pid, f"{path}/task") if with_tids and stat.num_threads > 1 else ()
+            return Sighting(stat, uid, None, tids)
+        except OSError as error:
+            _raise_unless_gone(error, pid)
+            return None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
 def _raise_unless_gone(error: OSError, pid: int) -> None:
     if error.errno in _REFUSED:
         raise ProcessHiddenError(pid) from error
@@ -241,8 +262,8 @@ def _read_full_name(directory: int, comm: bytes) -> bytes | None:
     return name if len(name) > len(comm) and name.startswith(comm) else None
 
 
-def _list_tids(directory: int, pid: int) -> tuple[int, ...]:
-    tasks = os.open("task", _DIRECTORY, dir_fd=directory)
+def _list_tids(pid: int, path: str, directory: int | None = None) -> tuple[int, ...]:
+    tasks = os.open(path, _DIRECTORY, dir_fd=directory)
     try:
         return tuple(int(name) for name in os.listdir(tasks) if int(name) != pid)
     finally:

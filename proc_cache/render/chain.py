@@ -39,19 +39,49 @@ def walk_text(users: Users, walked: Walk, itself: Process | None = None) -> str:
 
     `itself` is the first process as it was at another time: in a stream, at its event.
     """
-    links = [
-        _link(node.pid, known_name(node), node.source, users.user(node)) + _gap(node.left_out)
-        for node in walked.nodes
-    ]
+    links = [_node_link(users, node) for node in walked.nodes]
     if itself is not None:
         links[0] = _link(itself.pid, itself.cmd, itself.source, itself.user) + _gap(itself.generations_left_out)
     return _join(links, walked.missing_pid)
 
 
+class ChainTexts:
+    """Writes the one-line form of many walks that share ancestors, each way up once.
+
+    A walk has to be the only one from each of its nodes, as those are that were taken at one time.
+    """
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._texts: dict[Node, str] = {}
+
+    def text(self, walked: Walk) -> str:
+        """Write a walk, as `walk_text` does."""
+        known, unwritten = self._texts, []
+        text = _missing(walked.missing_pid)
+        for node in walked.nodes:
+            if node in known:
+                text = known[node]
+                break
+            unwritten.append(node)
+        for node in reversed(unwritten):
+            link = _node_link(self._users, node)
+            text = known[node] = f"{link};{text}" if text else link
+        return text
+
+
 def _join(links: list[str], missing_pid: int | None) -> str:
     if missing_pid is not None:
-        links.append(f"{missing_pid}|{UNKNOWN}|{UNKNOWN}")
+        links.append(_missing(missing_pid))
     return ";".join(links)
+
+
+def _missing(pid: int | None) -> str:
+    return "" if pid is None else f"{pid}|{UNKNOWN}|{UNKNOWN}"
+
+
+def _node_link(users: Users, node: Node) -> str:
+    return _link(node.pid, known_name(node), node.source, users.user(node)) + _gap(node.left_out)
 
 
 def _link(pid: int, cmd: str | None, source: str, user: str | None) -> str:

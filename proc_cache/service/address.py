@@ -28,6 +28,11 @@ def asked_paths() -> list[str]:
     return [own]
 
 
+def is_socket_there() -> bool:
+    """Tell whether something is at one of the paths to ask: where nothing is, no client is needed."""
+    return any(os.path.exists(path) for path in asked_paths())
+
+
 def is_too_long(path: str) -> bool:
     """Tell whether a path does not fit into the address of a socket."""
     return len(os.fsencode(path)) > _PATH_MAX

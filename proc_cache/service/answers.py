@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import query
 from ..errors import MalformedFrameError, NobodyFoundError
 from ..selection import Chooser, candidates
-from . import protocol
+from . import facts, protocol
 from .feeds import EventFeed, PictureFeed
 from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
 from .stream import read_kinds
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .feeds import Frames
 
 
+OUTLINES_AT_ONCE = 16  # a quarter of a millisecond
+
+
 class Answers:
     """Answers requests from a view; `figures` gives the counters that a request can ask for.
 
@@ -36,6 +39,7 @@ class Answers:
         self._taps = taps
         self._kinds: dict[str, Callable[..., Frames]] = {
             protocol.CHAIN: self._chain,
+            protocol.OUTLINES: self._outlines,
             protocol.DESCENT: self._descent,
             protocol.SNAPSHOT: self._snapshot,
             protocol.STATS: self._stats,
@@ -61,15 +65,24 @@ class Answers:
     def _chain(self, pid: Any, moment: Any) -> Iterator[bytes]:  # noqa: ANN401
         pid, moment = protocol.read_pid(pid), protocol.read_moment(moment)
         walked = query.walk(self._view, pid, moment)
-        chain = query.outline(self._view, pid, moment, walked)
+        chain = query.chain_of(self._view, pid, moment, walked)
         yield frame((OK, *protocol.chain_head(chain)))
         yield from self._described(walked.nodes)
+
+    def _outlines(self, targets: Any) -> Iterator[bytes]:  # noqa: ANN401
+        wanted = protocol.read_targets(targets)
+        yield frame((OK,))
+        told = facts.OutlinesTold()
+        for at in range(0, len(wanted), OUTLINES_AT_ONCE):
+            some = wanted[at : at + OUTLINES_AT_ONCE]
+            yield frame(told.tell(query.outline(self._view, target.pid, target.moment) for target in some))
+        yield frame(END)
 
     def _descent(self, pid: Any, cmd: Any, is_strict: Any, moment: Any) -> Iterator[bytes]:  # noqa: ANN401
         pid, cmd, moment = protocol.read_pid(pid), protocol.read_text(cmd), protocol.read_moment(moment)
         walked = query.walk(self._view, pid, moment)
         verdict = query.judge(self._view, walked, cmd, is_strict=bool(is_strict))
-        chain = query.outline(self._view, pid, moment, walked)
+        chain = query.chain_of(self._view, pid, moment, walked)
         yield frame((OK, pack(verdict), protocol.chain_head(chain)))
         yield from self._described(walked.nodes)
 
@@ -90,7 +103,7 @@ class Answers:
         yield frame((OK,))
         for node in candidates(self._view, wanted):
             # Nothing is a piece too: whoever sends them looks at the clock between two.
-            yield frame(pack(self._view.describe(node, is_fresh=False))) if chooser.has(node) else b""
+            yield frame(facts.described(self._view, node, is_fresh=False)) if chooser.has(node) else b""
         yield frame(END)
 
     def _watch(self, kinds: Any, selection: Any, children_of: Any) -> Frames:  # noqa: ANN401
@@ -118,7 +131,7 @@ class Answers:
 
     def _described(self, nodes: Iterable[Node]) -> Iterator[bytes]:
         for node in nodes:
-            yield frame(pack(self._view.describe(node)))
+            yield frame(facts.described(self._view, node, is_fresh=True))
         yield frame(END)
 
 

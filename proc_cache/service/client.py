@@ -13,16 +13,17 @@ from ..kernel.clocks import monotonic_s
 from ..query import Verdict
 from . import protocol
 from .address import asked_paths, is_too_long
+from .facts import OutlinesRead, ToldUsers, read_described
 from .peer import credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, Self
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Self
 
-    from ..process import Process
-    from ..query import Chain, Descent
-    from ..selection import Selection
+    from ..process import Node, Process
+    from ..query import Chain, Descent, Outline
+    from ..selection import Selection, Target
     from ..times import Moment
     from .following import Following
 
@@ -41,6 +42,7 @@ class EngineClient:
         self._received = bytearray()
         self._last_s = monotonic_s()  # when it connected, or asked
         self._path = path
+        self.users = ToldUsers()
         self._name = "the engine of this watch" if path is None else f"the engine at {path}"
 
     @classmethod
@@ -55,18 +57,29 @@ class EngineClient:
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Ask for the ancestry of a process. Raises EngineUnavailableError."""
         head, links = self._ask(protocol.CHAIN, pid, moment)
-        return protocol.read_chain(head, links)
+        return protocol.read_chain(head, self._read(links))
+
+    def outlines(self, targets: Sequence[Target]) -> Iterator[Outline]:
+        """Ask for the ancestries of some processes, without the facts of their links; the same errors."""
+        for at in range(0, len(targets), protocol.TARGETS_MAX):
+            some = targets[at : at + protocol.TARGETS_MAX]
+            _, told = self._ask(
+                protocol.OUTLINES, tuple(each.pid if each.moment is None else each for each in some)
+            )
+            reading = OutlinesRead()
+            for value in told:
+                yield from reading.read(value)
 
     def descent(self, pid: int, cmd: str, *, is_strict: bool = False, moment: Moment | None = None) -> Descent:
         """Ask whether a process, or an ancestor of it, has a name. Raises EngineUnavailableError."""
         head, links = self._ask(protocol.DESCENT, pid, cmd, is_strict, moment)
         verdict, chain_head = protocol.parts(head, 2)
-        return Verdict(*protocol.parts(verdict, 4)).of(protocol.read_chain(chain_head, links), cmd)
+        return Verdict(*protocol.parts(verdict, 4)).of(protocol.read_chain(chain_head, self._read(links)), cmd)
 
     def processes(self, selection: Selection) -> Iterator[Process]:
         """Ask for the processes of a selection. Raises EngineUnavailableError and NobodyFoundError."""
         _, processes = self._ask(protocol.SNAPSHOT, selection)
-        return processes
+        return self._read(processes)
 
     def stats(self) -> dict[str, int]:
         """Ask for the engine's counters, by name."""
@@ -120,7 +133,14 @@ class EngineClient:
         """Hang up."""
         self._socket.close()
 
-    def _ask(self, kind: str, *arguments: object) -> tuple[tuple[Any, ...], Iterator[Process]]:
+    def user(self, node: Node) -> str | None:
+        """Give the name of the user of a process that the engine told."""
+        return self.users.user(node)
+
+    def _read(self, processes: Iterator[protocol.Frame]) -> Iterator[Process]:
+        return (read_described(value, self.users) for value in processes)
+
+    def _ask(self, kind: str, *arguments: object) -> tuple[protocol.Frame, Iterator[protocol.Frame]]:
         request = protocol.write_request(os.getpid(), kind, *arguments)
         if len(request) > protocol.REQUEST_MAX:
             raise EngineRefusedError("the question is longer than an engine takes")
@@ -134,7 +154,7 @@ class EngineClient:
         self._call_again()  # it hangs up on who asks nothing for a while
         return self._exchange(request)
 
-    def _exchange(self, request: bytes) -> tuple[tuple[Any, ...], Iterator[Process]]:
+    def _exchange(self, request: bytes) -> tuple[protocol.Frame, Iterator[protocol.Frame]]:
         self._send(request)
         return protocol.read_answer(self._receive_frame)
 

@@ -1,4 +1,4 @@
-"""A process as a stream carries it: the engine's bare facts; who reads them looks users up and writes text.
+"""Processes as an engine tells them: its bare facts; who reads them looks users up and writes text.
 
 Tuples of plain values. Nothing is looked up on the engine's side: to ask for a user's name can take seconds.
 """
@@ -6,33 +6,56 @@ Tuples of plain values. Nothing is looked up on the engine's side: to ask for a 
 from __future__ import annotations
 
 from ..errors import EngineUnavailableError
-from ..kernel.procfs import CMDLINE_LIMIT
-from ..process import Node, cut_cmdline
-from ..query import Walk
+from ..kernel.clocks import boot_wall_ns
+from ..kernel.users import UserNames
+from ..process import CMDLINE_LIMIT, Node, cut_cmdline, freeze
+from ..query import Outline, Walk
 from ..record import Record
+from .protocol import chain_head, parts, read_chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
+
+    from ..engine.view import View
+    from ..process import Process
+
+    Facts = tuple[Any, ...]
 
 _OWN = 17
 _OF_ANCESTOR = 6
 _ADOPTER_PID, _EXIT_NS, _EXIT_STATUS, _COST = 4, 12, 13, 15  # places in `own`
+_NOBODY = -1
 
 
-class Told(Record):
-    """An event that a stream told: its kind, when (CLOCK_BOOTTIME), and the way up from its process."""
+class ToldUsers:
+    """The names of users, for the processes that an engine tells."""
 
-    kind: type
-    time_ns: int
-    walked: Walk
-    adopter: str | None  # the name of who had adopted it at its end
+    def __init__(self, names: UserNames | None = None) -> None:
+        self._names = names or UserNames()
 
-    @property
-    def node(self) -> Node:
-        """The process that it was about, as it was then."""
-        return self.walked.nodes[0]
+    def user(self, node: Node) -> str | None:
+        """Give the name of the process's user."""
+        return self._name(node.uid)
+
+    def freeze(self, node: Node, current_ppid: int | None, current_parent: str | None) -> Process:
+        """Freeze a process, with the present parent that the engine told."""
+        return freeze(
+            node,
+            current_ppid=current_ppid,
+            current_parent=current_parent,
+            user=self.user(node),
+            birth_user=self._name(node.birth_uid),
+            booted_ns=boot_wall_ns(),
+            is_alive=not node.exit_ns,
+        )
+
+    def _name(self, uid: int | str | None) -> str | None:
+        return self._names.name(uid) if isinstance(uid, int) else uid
+
+
+# --- one process --------------------------------------------------------------------------------------------
 
 
 def own(node: Node, argument_bytes: int = CMDLINE_LIMIT) -> tuple[Any, ...]:
@@ -66,9 +89,52 @@ def own_before_its_end(node: Node) -> tuple[Any, ...]:
     return tuple(told)
 
 
+def _read_own(facts: tuple[Any, ...], parent: Node | None) -> Node:
+    pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, birth_uid, session = facts[
+        :12
+    ]
+    node = Node(pid, start_ns, ppid, ppid_source, parent, cmd, source, uid, session, cmdline)
+    node.adopter_pid, node.former, node.birth_uid = adopter_pid, former, birth_uid
+    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name = facts[12:]
+    return node
+
+
+def described(view: View, node: Node, *, is_fresh: bool) -> Facts:
+    """Give all that is known of a process, and its present parent, read once more where `is_fresh`."""
+    return (own(node), *view.present_parent(node, is_fresh=is_fresh))
+
+
+def read_described(value: Facts, users: ToldUsers) -> Process:
+    """Freeze what `described` gave. Raises EngineUnavailableError for another shape."""
+    told, current_ppid, current_parent = parts(value, 3)
+    return users.freeze(_read_own(parts(told, _OWN), None), current_ppid, current_parent)
+
+
+# --- the way up ---------------------------------------------------------------------------------------------
+
+
 def ancestor(node: Node) -> tuple[Any, ...]:
     """Give what a chain shows of an ancestor."""
     return node.pid, node.ppid, node.cmd, node.source, node.uid, node.left_out
+
+
+class Told(Record):
+    """An event that a stream told: its kind, when (CLOCK_BOOTTIME), and the way up from its process."""
+
+    kind: type
+    time_ns: int
+    walked: Walk
+    adopter: str | None  # the name of who had adopted it at its end
+
+    @property
+    def node(self) -> Node:
+        """The process that it was about, as it was then."""
+        return self.walked.nodes[0]
+
+    def freeze(self, users: ToldUsers) -> Process:
+        """Freeze that process."""
+        node = self.node
+        return users.freeze(node, node.ppid if node.adopter_pid is None else node.adopter_pid, self.adopter)
 
 
 def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], missing_pid: int | None) -> Walk:
@@ -77,20 +143,64 @@ def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], miss
         raise EngineUnavailableError("the engine's stream has another shape; restart it with this version")
     parent: Node | None = None
     nodes = []
-    for pid, ppid, cmd, source, uid, left_out in reversed(ancestors):
-        node = Node(pid, 0, ppid, source, parent, cmd, source, uid)
-        node.left_out = left_out
-        nodes.append(node)
-        parent = node
+    for each in reversed(ancestors):
+        parent = _read_ancestor(parent, *each)
+        nodes.append(parent)
     nodes.append(_read_own(facts, parent))
     return Walk(tuple(reversed(nodes)), None, missing_pid)
 
 
-def _read_own(facts: tuple[Any, ...], parent: Node | None) -> Node:
-    pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, birth_uid, session = facts[
-        :12
-    ]
-    node = Node(pid, start_ns, ppid, ppid_source, parent, cmd, source, uid, session, cmdline)
-    node.adopter_pid, node.former, node.birth_uid = adopter_pid, former, birth_uid
-    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name = facts[12:]
+class OutlinesTold:
+    """Tells outlines of one answer: each process on their ways once, by its place among all that were told."""
+
+    def __init__(self) -> None:
+        self._places: dict[Node, int] = {}
+
+    def tell(self, outlines: Iterable[Outline]) -> Facts:
+        """Give the processes that were not told yet, each with the place of its parent, and the outlines."""
+        told: list[Facts] = []
+        heads: list[Facts] = []
+        for outline in outlines:
+            place = _NOBODY
+            for node in reversed(outline.walked.nodes):
+                parent, known = place, self._places.get(node)
+                if known is None:
+                    known = self._places[node] = len(self._places)
+                    told.append((*ancestor(node), parent))
+                place = known
+            heads.append((place, *chain_head(outline.chain)))
+        return tuple(told), tuple(heads)
+
+
+class OutlinesRead:
+    """Puts together what `OutlinesTold` told of one answer."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+
+    def read(self, value: Facts) -> Iterator[Outline]:
+        """Give the outlines. Raises EngineUnavailableError for another shape."""
+        told, heads = parts(value, 2)
+        nodes = self._nodes
+        for each in told:
+            *facts, place = parts(each, _OF_ANCESTOR + 1)
+            nodes.append(_read_ancestor(None if place == _NOBODY else nodes[place], *facts))
+        for place, *head in heads:
+            chain = read_chain(tuple(head), ())
+            yield Outline(
+                Walk(tuple(self._way_up(place)), chain.reason, chain.missing_pid, chain.may_exist), chain
+            )
+
+    def _way_up(self, place: int) -> Iterator[Node]:
+        node = None if place == _NOBODY else self._nodes[place]
+        while node is not None:
+            yield node
+            node = node.parent
+
+
+def _read_ancestor(  # noqa: PLR0913
+    parent: Node | None, pid: int, ppid: int | None, cmd: str, source: str, uid: int | str | None, left_out: int
+) -> Node:
+    node = Node(pid, 0, ppid, source, parent, cmd, source, uid)
+    node.left_out = left_out
     return node

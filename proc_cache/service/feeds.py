@@ -17,7 +17,7 @@ from ..kernel.clocks import boottime_ns, monotonic_to_boottime_ns
 from ..process import Source, known_name
 from . import facts
 from .protocol import OK, frame, pack
-from .stream import DROPPED, ENDED, LOST, PICTURE, stream_frame
+from .stream import DROPPED, ENDED, LOST, PICTURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,7 +112,7 @@ class EventFeed:
 
     def _mark_end(self, node: Node) -> None:
         if len(self._marks) < EVENTS_MAX:
-            self._mark(stream_frame((ENDED, node.pid)))
+            self._mark(frame((ENDED, node.pid)))
         else:
             self._dropped += 1
 
@@ -134,12 +134,12 @@ class EventFeed:
         self._marks.append((self._gone + len(self._waiting), data))
 
     def _tell_dropped(self) -> None:
-        self._mark(stream_frame((DROPPED, self._dropped)))
+        self._mark(frame((DROPPED, self._dropped)))
         self._dropped = 0
 
     def _note_losses(self) -> None:
         if self._ledger is not None and self._ledger.lost != self._lost:
-            self._mark(stream_frame((LOST, self._ledger.lost - self._lost)))
+            self._mark(frame((LOST, self._ledger.lost - self._lost)))
             self._lost = self._ledger.lost
 
     def _next(self) -> bytes | None:
@@ -176,7 +176,7 @@ def _completed(kind: type, node: Node, told: tuple[Any, ...], *, is_last_program
 
 def _event_frame(view: View, kind: type, time_ns: int, node: Node, told: tuple[Any, ...]) -> bytes:
     adopter = view.adopter_name(node, node.adopter_pid) if kind is Exit and node.adopter_pid else None
-    return stream_frame((KIND_NAMES[kind], time_ns, told, *_way_up(view, node), adopter))
+    return frame((KIND_NAMES[kind], time_ns, told, *_way_up(view, node), adopter))
 
 
 def _way_up(view: View, node: Node) -> tuple[tuple[Any, ...], int | None]:
@@ -232,4 +232,4 @@ class PictureFeed:
         spawners = tuple(
             (node.pid, known_name(node), count) for node, count in self._spawners.most_common(SPAWNERS_TOLD)
         )
-        yield stream_frame((PICTURE, tuple(pack(record) for record in self._figures()), tuple(rows), spawners))
+        yield frame((PICTURE, tuple(pack(record) for record in self._figures()), tuple(rows), spawners))

@@ -9,45 +9,15 @@ from ..closing import Closing
 from ..engine.stats import CacheStats, Flood, Stats
 from ..errors import EngineUnavailableError
 from ..events import KINDS, Exec
-from ..kernel.clocks import boot_wall_ns
-from ..kernel.users import UserNames
-from ..process import freeze
 from ..record import Record
 from . import facts, stream
 from .facts import Told
+from .protocol import read_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..process import Node, Process
     from .client import EngineClient
-
-
-class ToldView:
-    """What a stream tells, with what the engine does not look up: the names of users."""
-
-    def __init__(self) -> None:
-        self._names = UserNames()
-
-    def freeze(self, told: Told) -> Process:
-        """Give the process of an event as it was then."""
-        node = told.node
-        return freeze(
-            node,
-            current_ppid=node.ppid if node.adopter_pid is None else node.adopter_pid,
-            current_parent=told.adopter,
-            user=self.user(node),
-            birth_user=self._name(node.birth_uid),
-            booted_ns=boot_wall_ns(),
-            is_alive=not node.exit_ns,
-        )
-
-    def user(self, node: Node) -> str | None:
-        """Give the name of the process's user."""
-        return self._name(node.uid)
-
-    def _name(self, uid: int | str | None) -> str | None:
-        return self._names.name(uid) if isinstance(uid, int) else uid
 
 
 class Missed(Record):
@@ -90,7 +60,7 @@ class Following(Closing):
         """Give what has come, waiting at most so long for something. Raises EngineUnavailableError."""
         if not self._poll.poll(timeout_s * 1000):
             return iter(())
-        return (_read(stream.read_stream_frame(data)) for data in self._client.take_frames())
+        return (_read(read_frame(data)) for data in self._client.take_frames())
 
     def close(self) -> None:
         """Hang up."""

@@ -14,7 +14,9 @@ from tests.helpers.cli import Ended, in_fork
 from tests.helpers.processes import Forked, comm_of, fork, rename, stat_fields, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from proc_cache.selection import Target
 
 ME = str(os.getpid())
 OWN_NAME = comm_of(os.getpid()).decode()
@@ -141,17 +143,20 @@ def test_what_is_no_span(within: str) -> None:
 def test_a_moment_is_asked_of_the_engine_as_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What reaches the engine is the span that the words stand for."""
     from proc_cache.cli import main
-    from proc_cache.query import Chain
+    from proc_cache.query import Chain, Outline, Walk
     from proc_cache.service.client import EngineClient
 
     asked: list[tuple[int, Moment | None]] = []
 
-    def answer(_: EngineClient, pid: int, moment: Moment | None = None) -> Chain:
-        asked.append((pid, moment))
-        return Chain(pid, False, "nobody", 0, (), pid, False, ())
+    def answer(_: EngineClient, targets: Sequence[Target]) -> Iterator[Outline]:
+        for target in targets:
+            asked.append((target.pid, target.moment))
+            chain = Chain(target.pid, False, "nobody", 0, (), target.pid, False, ())
+            yield Outline(Walk((), "nobody", target.pid), chain)
 
+    monkeypatch.setattr("proc_cache.cli.sources.is_socket_there", lambda: True)
     monkeypatch.setattr(EngineClient, "connect", classmethod(object.__new__))
-    monkeypatch.setattr(EngineClient, "chain", answer)
+    monkeypatch.setattr(EngineClient, "outlines", answer)
     former = signal.getsignal(signal.SIGTERM)
     try:
         status = main.main(["chain", "500", "500@2026-11-22T12:03:07Z", "500@2026-11-22T12:03Z"])

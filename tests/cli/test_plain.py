@@ -80,11 +80,11 @@ def test_all_else_is_left_to_typer(arguments: list[str]) -> None:
 
 
 def test_chain_reads_stdin_either_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from io import StringIO
+    from io import BytesIO, TextIOWrapper
 
     told = []
     for is_plain in (True, False):
-        monkeypatch.setattr("sys.stdin", StringIO(f"{ME}\n\nword\n"))
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(f"{ME}\n\nword\n".encode())))
         action = plain.read(["chain", "-"])
         assert action is not None
         told.append((action() if is_plain else main._dispatch_by_typer(["chain", "-"]), capsys.readouterr()))

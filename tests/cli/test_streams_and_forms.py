@@ -370,3 +370,18 @@ def test_a_locale_of_ascii_loses_no_answer(locale: str, arguments: list[str]) ->
         assert ended.raw.isascii()
         assert str(child.pid) in ended.stdout
         assert proc_cache("chain", "wörd", env=ascii_only).status == 2
+
+
+def test_chain_answers_many_lines_as_each_alone() -> None:
+    """Those that come together are answered from one look; what is wrong with some disturbs no other."""
+    words = [ME, "1", "word", "4194305", *([ME] * 150), "1@-1h"]
+    together = proc_cache("chain", "-", stdin="\n".join(words).encode())
+    alone = [proc_cache("chain", word) for word in (*words[:4], words[-1])]
+    lines, complaints = together.stdout.splitlines(), together.complaints
+    assert lines == [
+        *(line for ended in alone[:4] for line in ended.stdout.splitlines()),
+        *(alone[0].stdout.splitlines() * 150),
+        *alone[4].stdout.splitlines(),
+    ]
+    assert complaints == [said for ended in alone for said in ended.complaints]
+    assert together.status == 2

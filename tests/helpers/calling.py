@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from proc_cache.closing import Closing
 from proc_cache.engine.core import Engine
 from proc_cache.service import protocol
+from proc_cache.service.facts import ToldUsers, read_described
 from proc_cache.service.listening import Listener
 from proc_cache.service.server import Server
 
@@ -124,8 +125,9 @@ class Call(Closing):
 
     def answer(self) -> tuple[tuple[Any, ...], list[Process]]:
         """Receive a whole answer. Raises what it says."""
-        head, processes = protocol.read_answer(self.receive)
-        return head, list(processes)
+        head, told = protocol.read_answer(self.receive)
+        users = ToldUsers()
+        return head, [read_described(value, users) for value in told]
 
     def pids(self, pid: int) -> list[int]:
         """Ask for a chain, and give the pids of its links."""

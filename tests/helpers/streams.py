@@ -8,7 +8,7 @@ from proc_cache.closing import Closing
 from proc_cache.events import KINDS
 from proc_cache.kernel import clocks
 from proc_cache.selection import Selection
-from proc_cache.service import following, protocol, stream
+from proc_cache.service import following, protocol
 from proc_cache.service.facts import Told
 from proc_cache.service.protocol import PICTURES, WATCH
 
@@ -109,7 +109,7 @@ class Viewer(Closing):
 
     def take(self) -> Piece:
         """Give the next piece that is told."""
-        return following._read(stream.read_stream_frame(self.call.receive()))
+        return following._read(protocol.read_frame(self.call.receive()))
 
     def pieces(self, count: int) -> list[Piece]:
         return [self.take() for _ in range(count)]

@@ -13,7 +13,7 @@ import pytest
 from proc_cache.errors import ProcessHiddenError
 from proc_cache.kernel import procfs
 from proc_cache.kernel.clocks import TICKS_PER_SECOND
-from proc_cache.kernel.procfs import ProcReader, decode_name, make_node, parse_stat, parse_tgid
+from proc_cache.kernel.procfs import BriefReader, ProcReader, decode_name, make_node, parse_stat, parse_tgid
 from proc_cache.process import Source
 from tests.helpers.fake_proc import stat_line, write_process
 
@@ -369,7 +369,7 @@ def test_start_of_nobody_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_brief_reader_reads_no_arguments(proc: Path, failing: Callable[[str, str, int], None]) -> None:
     write_process(proc, 42, stat=stat_line(42, b"fifteen-bytes-x"), cmdline=b"/bin/sh\0")
     failing("open", "cmdline", EIO)
-    seen = ProcReader(str(proc), has_arguments=False).see(42)
+    seen = BriefReader(str(proc)).see(42)
     assert seen is not None
     assert (seen.stat.comm, seen.cmdline, seen.full_name) == (b"fifteen-bytes-x", None, None)
 

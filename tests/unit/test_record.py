@@ -40,6 +40,24 @@ def test_unknown_field() -> None:
         Point(1, w=2)  # type: ignore[call-arg]
 
 
+def test_a_field_given_twice() -> None:
+    with pytest.raises(TypeError):
+        Point(1, x=2)  # type: ignore[misc]
+
+
+def test_made_often_is_made_the_same() -> None:
+    """After some calls another `__init__` takes over."""
+
+    class Often(Record):
+        a: int
+        b: int = 5
+
+    made = [(Often(1, 2), Often(b=2, a=1), Often(1)) for _ in range(50)]
+    assert set(made) == {(Often(1, 2), Often(1, 2), Often(1, 5))}
+    with pytest.raises(TypeError):
+        Often()  # type: ignore[call-arg]
+
+
 def test_records_do_not_change() -> None:
     point = Point(1)
     with pytest.raises(AttributeError, match=r"Point\.x cannot be set"):

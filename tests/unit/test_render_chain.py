@@ -6,7 +6,7 @@ import pytest
 
 from proc_cache import query
 from proc_cache.process import Process, Source
-from proc_cache.render.chain import chain_text, walk_text
+from proc_cache.render.chain import ChainTexts, chain_text, walk_text
 from tests.helpers.frozen import chain, process
 from tests.helpers.story import Story
 
@@ -50,3 +50,24 @@ def test_the_first_as_it_was_at_its_event() -> None:
     walked = query.walk(story.view, 10)
     assert walk_text(story.view, walked) == "10|after|root"
     assert walk_text(story.view, walked, itself=then) == "10|before|root"
+
+
+def test_walks_that_share_ancestors() -> None:
+    story = Story()
+    for parent, child in ((0, 1), (1, 10), (10, 11), (10, 12), (11, 13)):
+        story.fork(parent, child)
+    texts = ChainTexts(story.view)
+    for pid in (13, 11, 12, 1, 10, 13, 99):
+        walked = query.walk(story.view, pid)
+        assert texts.text(walked) == walk_text(story.view, walked)
+
+
+def test_an_ancestor_that_is_missing_is_told_with_each() -> None:
+    story = Story()
+    story.fork(500, 10)
+    for child in (11, 12):
+        story.fork(10, child)
+    texts = ChainTexts(story.view)
+    assert texts.text(query.walk(story.view, 11)).endswith(";500|unknown|unknown")
+    assert texts.text(query.walk(story.view, 12)).endswith(";500|unknown|unknown")
+    assert texts.text(query.walk(story.view, 500)) == "500|unknown|unknown"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proc_cache.errors import EngineUnavailableError
 from proc_cache.process import Node, is_cmdline_cut, known_name, pack_cost
 from proc_cache.service import facts
-from proc_cache.service.stream import read_stream_frame, stream_frame
+from proc_cache.service.protocol import frame, read_frame
 from tests.helpers.told import FIELDS, OPTIONAL, a_node, facts_of, nodes
 
 HEAD = 4
@@ -19,7 +19,7 @@ HEAD = 4
 
 def through(value: tuple[Any, ...]) -> Any:
     """What the other end reads."""
-    return read_stream_frame(stream_frame(value)[HEAD:])
+    return read_frame(frame(value)[HEAD:])
 
 
 @given(nodes())

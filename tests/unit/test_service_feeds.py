@@ -355,7 +355,7 @@ def _everybody(desk: Desk) -> Chooser:
 
 
 def _value(data: bytes) -> tuple[Any, ...]:
-    return stream.read_stream_frame(data[protocol.LENGTH.size :])
+    return protocol.read_frame(data[protocol.LENGTH.size :])
 
 
 def _all(frames: Iterator[bytes | None]) -> list[tuple[Any, ...]]:

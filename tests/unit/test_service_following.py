@@ -14,10 +14,10 @@ from proc_cache.errors import EngineHungUpError, EngineUnavailableError
 from proc_cache.events import KINDS, Exec
 from proc_cache.process import Node, Source
 from proc_cache.service import facts, protocol
-from proc_cache.service.facts import Told
-from proc_cache.service.following import ChildEnded, Missed, Picture, ToldView
-from proc_cache.service.protocol import pack
-from proc_cache.service.stream import DROPPED, ENDED, LOST, PICTURE, stream_frame
+from proc_cache.service.facts import Told, ToldUsers
+from proc_cache.service.following import ChildEnded, Missed, Picture
+from proc_cache.service.protocol import frame, pack
+from proc_cache.service.stream import DROPPED, ENDED, LOST, PICTURE
 from tests.helpers.told import ALL_TEXT, NUMBER, OPTIONAL, FarEnd, a_node, facts_of, nodes, some_stats, told_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_an_event_comes_back(
     above = a_node(7)
     with FarEnd() as end:
         value = (kind, time_ns, facts.own(node), (facts.ancestor(above),), missing_pid, adopter)
-        (told,) = end.take(stream_frame(value))
+        (told,) = end.take(frame(value))
     assert isinstance(told, Told)
     assert (told.kind, told.time_ns, told.adopter) == (KINDS[kind], time_ns, adopter)
     assert (told.walked.missing_pid, told.walked.nodes[1].pid) == (missing_pid, 7)
@@ -68,12 +68,12 @@ def test_an_event_comes_back(
 
 
 def test_what_is_missing_and_who_ended_come_back(end: FarEnd) -> None:
-    data = b"".join(map(stream_frame, ((DROPPED, 5), (LOST, 1 << 40), (ENDED, 77))))
+    data = b"".join(map(frame, ((DROPPED, 5), (LOST, 1 << 40), (ENDED, 77))))
     assert list(end.take(data)) == [Missed(5, False), Missed(1 << 40, True), ChildEnded(77)]
 
 
 def test_a_picture_comes_back(end: FarEnd) -> None:
-    (picture,) = end.take(stream_frame(a_picture()))
+    (picture,) = end.take(frame(a_picture()))
     assert isinstance(picture, Picture)
     assert picture.stats == some_stats()
     assert picture.spawners == ((7, "sh\udcff", 3), (8, None, 1))
@@ -88,21 +88,21 @@ def test_a_picture_comes_back(end: FarEnd) -> None:
 
 def test_frames_that_are_split_anywhere(end: FarEnd) -> None:
     values = [event(a_node(500)), (DROPPED, 5), event(a_node(501, cmdline=b"x" * 100), "exit"), (ENDED, 9)]
-    data = b"".join(map(stream_frame, values))
+    data = b"".join(map(frame, values))
     for place in range(1, len(data)):
         taken = [*end.take(data[:place]), *end.take(data[place:])]
         assert [type(piece) for piece in taken] == [Told, Missed, Told, ChildEnded], place
 
 
 def test_byte_by_byte(end: FarEnd) -> None:
-    data = stream_frame(event(a_node())) + stream_frame((LOST, 3))
+    data = frame(event(a_node())) + frame((LOST, 3))
     taken = [piece for place in range(len(data)) for piece in end.take(data[place : place + 1])]
     assert [type(piece) for piece in taken] == [Told, Missed]
 
 
 def test_the_longest_arguments_pass(end: FarEnd) -> None:
     """Longer than a client receives at once."""
-    data = stream_frame(event(a_node(cmdline=b"x" * (1 << 17))))
+    data = frame(event(a_node(cmdline=b"x" * (1 << 17))))
     taken: list[Any] = []
     for place in range(0, len(data), 5000):
         taken += end.take(data[place : place + 5000])
@@ -128,7 +128,7 @@ def test_the_end_of_the_engine_is_told(end: FarEnd) -> None:
 
 
 def test_what_came_before_its_end_is_given_first(end: FarEnd) -> None:
-    end.socket.sendall(stream_frame((ENDED, 7)))
+    end.socket.sendall(frame((ENDED, 7)))
     end.socket.close()
     assert list(end.following.take(1.0)) == [ChildEnded(7)]
     with pytest.raises(EngineHungUpError):
@@ -139,7 +139,7 @@ def test_what_came_before_its_end_is_given_first(end: FarEnd) -> None:
 def test_another_shape_is_another_version(value: tuple[Any, ...]) -> None:
     with FarEnd() as end:
         try:
-            (piece,) = end.take(stream_frame(value))
+            (piece,) = end.take(frame(value))
         except EngineUnavailableError:
             return
     assert isinstance(piece, (Told, Missed, ChildEnded, Picture))
@@ -178,7 +178,7 @@ def test_another_shape_is_another_version(value: tuple[Any, ...]) -> None:
 )
 def test_what_is_not_told_by_this_version(end: FarEnd, value: tuple[Any, ...]) -> None:
     with pytest.raises(EngineUnavailableError, match="restart it with this version"):
-        list(end.take(stream_frame(value)))
+        list(end.take(frame(value)))
 
 
 @pytest.mark.parametrize(
@@ -205,13 +205,13 @@ def test_a_list_is_no_stream(end: FarEnd) -> None:
 # --- names of users ---------------------------------------------------------------------------------------
 
 
-class TestToldView:
+class TestToldUsers:
     def test_users_are_named_here(self) -> None:
-        process = ToldView().freeze(told_of(a_node(uid=0, birth_uid=65534)))
+        process = told_of(a_node(uid=0, birth_uid=65534)).freeze(ToldUsers())
         assert (process.user, process.birth_user, process.uid) == ("root", "nobody", 0)
 
     def test_a_user_that_is_not_known_has_a_number_or_nothing(self) -> None:
-        view = ToldView()
+        view = ToldUsers()
         assert view.user(a_node(uid=None)) is None
         assert view.user(a_node(uid="alice")) == "alice"
 
@@ -220,14 +220,14 @@ class TestToldView:
         self, adopter_pid: int | None, expected: tuple[int, str | None]
     ) -> None:
         node = a_node(parent=a_node(1), adopter_pid=adopter_pid, exit_ns=5, exit_status=0)
-        process = ToldView().freeze(told_of(node, "exit", adopter="subreaper" if adopter_pid else None))
+        process = told_of(node, "exit", adopter="subreaper" if adopter_pid else None).freeze(ToldUsers())
         assert (process.ppid, process.current_ppid, process.current_parent) == (1, *expected)
 
     @pytest.mark.parametrize("exit_ns", [0, 5])
     def test_it_lives_where_no_end_was_told(self, exit_ns: int) -> None:
-        process = ToldView().freeze(told_of(a_node(exit_ns=exit_ns, exit_status=0 if exit_ns else None)))
+        process = told_of(a_node(exit_ns=exit_ns, exit_status=0 if exit_ns else None)).freeze(ToldUsers())
         assert (process.is_alive, process.exit_time_ns) == (not exit_ns, exit_ns or None)
 
     def test_a_name_that_is_not_known_is_none(self) -> None:
-        assert ToldView().freeze(told_of(a_node(cmd="", source=Source.FORK))).cmd is None
-        assert ToldView().freeze(told_of(a_node(cmd="", source=Source.COMM))).cmd == ""
+        assert told_of(a_node(cmd="", source=Source.FORK)).freeze(ToldUsers()).cmd is None
+        assert told_of(a_node(cmd="", source=Source.COMM)).freeze(ToldUsers()).cmd == ""

@@ -16,15 +16,17 @@ from proc_cache.errors import (
     NobodyFoundError,
 )
 from proc_cache.record import Record
+from proc_cache.render.chain import walk_text
 from proc_cache.selection import Selection, Target
-from proc_cache.service import protocol
+from proc_cache.service import facts, protocol
 from proc_cache.service.answers import Answers, refusal
 from proc_cache.service.encoding import encode
-from proc_cache.service.protocol import CHAIN, DESCENT, END, SNAPSHOT, STATS, VERSION, Request, frame
+from proc_cache.service.facts import ToldUsers
+from proc_cache.service.protocol import CHAIN, DESCENT, END, OUTLINES, SNAPSHOT, STATS, VERSION, Request, frame
 from proc_cache.times import Moment
-from tests.helpers import frozen
 from tests.helpers.calling import frames
 from tests.helpers.story import Story
+from tests.helpers.told import a_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,17 +145,17 @@ class TestRequests:
 
 class TestReadAnswer:
     def test_ok(self) -> None:
-        link = frozen.process(10, cmd="\udcff|;", cmdline=(b"\xff", b""), user=None)
-        head, processes = protocol.read_answer(receiving(("ok", 1, "x"), protocol.pack(link), END))
+        told = (facts.own(a_node(cmd="\udcff|;", cmdline=b"\xff\0\0", uid=None)), 7, "\udcfe")
+        head, processes = protocol.read_answer(receiving(("ok", 1, "x"), told, END))
         assert head == (1, "x")
-        assert list(processes) == [link]
+        assert list(processes) == [told]
 
     def test_processes_are_given_as_they_come(self) -> None:
-        first = frozen.process(10)
+        first = (facts.own(a_node()), None, None)
 
         def fed() -> Iterator[bytes]:
             yield frame(("ok",))
-            yield frame(protocol.pack(first))
+            yield frame(first)
             raise AssertionError("it was read ahead")
 
         _, processes = protocol.read_answer(frames(fed()))
@@ -178,15 +180,14 @@ class TestReadAnswer:
 
     @pytest.mark.parametrize("value", [None, 5, (), ("end", 1), (1, 2, 3)], ids=repr)
     def test_is_no_process(self, value: Any) -> None:
-        _, processes = protocol.read_answer(receiving(("ok",), value))
+        _, told = protocol.read_answer(receiving(("ok",), value))
         with pytest.raises(EngineUnavailableError):
-            next(processes)
+            facts.read_described(next(told), ToldUsers())
 
     def test_a_process_of_another_version_says_what_to_do(self) -> None:
-        longer = (*protocol.pack(frozen.process(10)), "new")
-        _, processes = protocol.read_answer(receiving(("ok",), longer))
+        longer = ((*facts.own(a_node()), "new"), None, None)
         with pytest.raises(EngineUnavailableError, match="restart"):
-            next(processes)
+            facts.read_described(longer, ToldUsers())
 
 
 # --- answers ------------------------------------------------------------------------------------------------
@@ -222,8 +223,10 @@ def answers(story: Story) -> Answers:
 
 
 def answered(answers: Answers, asked: Request) -> tuple[tuple[Any, ...], list[Any]]:
-    head, processes = protocol.read_answer(frames(answers.to(asked)))
-    return head, list(processes)
+    """Put an answer together as the client does, with the users of the story."""
+    head, told = protocol.read_answer(frames(answers.to(asked)))
+    users = ToldUsers(answers._view.users)
+    return head, [facts.read_described(value, users) for value in told]
 
 
 class TestAnswers:
@@ -240,6 +243,22 @@ class TestAnswers:
         assert chain == query.chain(story.view, 99)
         assert (chain.complete, chain.links, chain.missing_pid) == (False, (), 99)
         assert chain.reason
+
+    def test_outlines_are_the_engines_own(self, story: Story, answers: Answers) -> None:
+        targets: tuple[Any, ...] = (11, 10, 99, (11, (0, 1 << 62)), 11, 1)
+        _, told = protocol.read_answer(frames(answers.to(request(OUTLINES, targets))))
+        reading = facts.OutlinesRead()
+        outlines = [outline for value in told for outline in reading.read(value)]
+        users = ToldUsers(answers._view.users)
+        for outline, target in zip(outlines, targets, strict=True):
+            pid, moment = (target, None) if isinstance(target, int) else (target[0], Moment(*target[1]))
+            own = query.outline(story.view, pid, moment)
+            assert outline.chain == own.chain
+            assert walk_text(users, outline.walked) == walk_text(story.view, own.walked)
+
+    def test_each_process_is_told_once(self, answers: Answers) -> None:
+        _, told = protocol.read_answer(frames(answers.to(request(OUTLINES, tuple([11, 10, 1] * 33)))))
+        assert [pid for nodes, _ in told for pid, *_ in nodes] == [1, 10, 11]
 
     @pytest.mark.parametrize("is_strict", [True, False])
     @pytest.mark.parametrize("cmd", ["systemd", "shell", "\udcff\udcfe", "nobody"])
@@ -314,6 +333,15 @@ class TestAnswers:
             (SNAPSHOT, ((),)),
             (SNAPSHOT, ((None,) * 7,)),
             (STATS, (1,)),
+            (OUTLINES, ()),
+            (OUTLINES, (5,)),
+            (OUTLINES, (("5",),)),
+            (OUTLINES, ((-5,),)),
+            (OUTLINES, ((True,),)),
+            (OUTLINES, ((None,),)),
+            (OUTLINES, (((5, 6),),)),
+            (OUTLINES, (((5, (1,)),),)),
+            (OUTLINES, ((5,) * 101,)),
         ],
         ids=repr,
     )

@@ -22,6 +22,7 @@ from proc_cache.service import client as client_module
 from proc_cache.service import protocol, server
 from proc_cache.service.client import EngineClient
 from proc_cache.service.encoding import encode
+from proc_cache.service.facts import ToldUsers, read_described
 from proc_cache.service.protocol import CHAIN, DESCENT, SNAPSHOT, STATS, VERSION, frame
 from tests.helpers import messages
 from tests.helpers.calling import Call, Clock, Desk, Ticking
@@ -31,7 +32,7 @@ from tests.helpers.story import SECOND_NS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proc_cache.process import Node, Process
+    from proc_cache.process import Node
 
 MANY = 30_000
 
@@ -65,6 +66,10 @@ def is_served(desk: Desk) -> bool:
     """Whether a new caller gets a right answer."""
     with desk.call() as call:
         return call.pids(1) == [1]
+
+
+def framed(data: bytes) -> bytes:
+    return protocol.LENGTH.pack(len(data)) + data
 
 
 def fork_message(desk: Desk, parent: int, child: int, seq: int) -> bytes:
@@ -210,7 +215,7 @@ class TestPipelining:
 
     def test_what_follows_a_refused_one_is_not_answered(self, desk: Desk) -> None:
         with desk.call() as call:
-            call.send(frame("garbage") + protocol.write_request(os.getpid(), CHAIN, 1, None))
+            call.send(framed(encode("garbage")) + protocol.write_request(os.getpid(), CHAIN, 1, None))
             with pytest.raises(EngineRefusedError):
                 call.answer()
             call.wait_until_hung_up()
@@ -218,10 +223,6 @@ class TestPipelining:
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
-
-
-def framed(data: bytes) -> bytes:
-    return protocol.LENGTH.pack(len(data)) + data
 
 
 class TestRefused:
@@ -234,11 +235,11 @@ class TestRefused:
             framed(b"x"),
             framed(b"\0" * 5000),
             framed(b"l1:" * 4000),
-            frame(None),
-            frame((VERSION, os.getpid(), "exec", ("rm",))),
-            frame((VERSION, os.getpid(), CHAIN, ())),
-            frame((VERSION, os.getpid(), CHAIN, ("1", None))),
-            frame((VERSION, os.getpid(), SNAPSHOT, (5,))),
+            framed(encode(None)),
+            framed(encode((VERSION, os.getpid(), "exec", ("rm",)))),
+            framed(encode((VERSION, os.getpid(), CHAIN, ()))),
+            framed(encode((VERSION, os.getpid(), CHAIN, ("1", None)))),
+            framed(encode((VERSION, os.getpid(), SNAPSHOT, (5,)))),
             protocol.LENGTH.pack(protocol.REQUEST_MAX + 1),
         ],
         ids=lambda data: repr(data[:20]),
@@ -283,7 +284,7 @@ class TestRefused:
 
     def test_another_version_is_told_both(self, desk: Desk) -> None:
         with desk.call() as call:
-            call.send(frame((VERSION + 1, os.getpid(), "new", "shape", 5)))
+            call.send(framed(encode((VERSION + 1, os.getpid(), "new", "shape", 5))))
             with pytest.raises(EngineRefusedError, match=f"version {VERSION}, not {VERSION + 1}"):
                 call.answer()
         assert figures(desk, "malformed") == (0,)
@@ -540,14 +541,16 @@ class TestMany:
 class Between:
     """How much was done between one look at the kernel's queue and the next, at most."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done = self.most = self.looks = 0
-        desk.engine.intake.before_chores = self._look
+        self._look_really = desk.engine.intake.look
+        monkeypatch.setattr(desk.engine.intake, "look", self._look)
 
-    def _look(self) -> None:
+    def _look(self) -> int:
         self.looks += 1
         self.most = max(self.most, self.done)
         self.done = 0
+        return self._look_really()
 
 
 class TestSlices:
@@ -563,14 +566,14 @@ class TestSlices:
         self, closed_desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         desk = closed_desk.open(processes=5000)
-        between = Between(desk)
-        describe = desk.engine.view.describe
+        between = Between(desk, monkeypatch)
+        present_parent = desk.engine.view.present_parent
 
-        def counted(node: Node, *, is_fresh: bool = True) -> Process:
+        def counted(node: Node, *, is_fresh: bool) -> tuple[int | None, str | None]:
             between.done += 1
-            return describe(node, is_fresh=is_fresh)
+            return present_parent(node, is_fresh=is_fresh)
 
-        monkeypatch.setattr(desk.engine.view, "describe", counted)
+        monkeypatch.setattr(desk.engine.view, "present_parent", counted)
         with desk.call() as call:
             call.ask(SNAPSHOT, Selection())
             assert len(call.answer()[1]) == 5001
@@ -598,7 +601,8 @@ class TestSlices:
                 at_ns = desk.now_ns
                 desk.connector.push(messages.exit_(pid, seq=seq, timestamp_ns=at_ns))
             desk.now_ns += 10 * SECOND_NS
-            received = {process.pid for process in processes}
+            users = ToldUsers()
+            received = {read_described(told, users).pid for told in processes}
         assert {1, 100} <= received
 
     @pytest.mark.parametrize("narrow", [Selection(cmd="no-such"), Selection(user="no-such")], ids=repr)
@@ -606,7 +610,7 @@ class TestSlices:
         self, closed_desk: Desk, monkeypatch: pytest.MonkeyPatch, narrow: Selection
     ) -> None:
         desk = closed_desk.open(processes=MANY)
-        between = Between(desk)
+        between = Between(desk, monkeypatch)
         has = selection.Chooser.has
 
         def counted(chooser: selection.Chooser, node: Node) -> bool:
@@ -622,7 +626,7 @@ class TestSlices:
 
     def test_many_small_answers_do_not_keep_capture_waiting(self, closed_desk: Desk) -> None:
         desk = closed_desk.open()
-        between = Between(desk)
+        between = Between(desk, monkeypatch)
         to = desk.server._answers.to
 
         def counted(request: protocol.Request) -> Iterator[bytes | None]:

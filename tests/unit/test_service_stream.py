@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from proc_cache.errors import EngineUnavailableError, MalformedFrameError
 from proc_cache.events import KINDS
 from proc_cache.service import protocol
-from proc_cache.service.stream import read_kinds, read_stream_frame, stream_frame
+from proc_cache.service.protocol import frame, read_frame
+from proc_cache.service.stream import read_kinds
 from tests.helpers.told import ALL_TEXT, NUMBER
 
 HEAD = protocol.LENGTH.size
@@ -30,22 +31,22 @@ def is_same(left: Any, right: Any) -> bool:
 
 @given(TUPLES)
 def test_what_is_written_comes_back(value: tuple[Any, ...]) -> None:
-    data = stream_frame(value)
+    data = frame(value)
     assert protocol.LENGTH.unpack(data[:HEAD]) == (len(data) - HEAD,)
-    assert is_same(read_stream_frame(data[HEAD:]), value)
+    assert is_same(read_frame(data[HEAD:]), value)
 
 
 @given(TUPLES, st.data())
 def test_what_is_cut_off_is_no_frame(value: tuple[Any, ...], draw: st.DataObject) -> None:
-    data = stream_frame(value)[HEAD:]
+    data = frame(value)[HEAD:]
     with pytest.raises(EngineUnavailableError, match="cannot be read"):
-        read_stream_frame(data[: draw.draw(st.integers(0, len(data) - 1))])
+        read_frame(data[: draw.draw(st.integers(0, len(data) - 1))])
 
 
 @given(LEAVES | st.lists(LEAVES, max_size=2) | st.dictionaries(ALL_TEXT, LEAVES, max_size=2) | st.just(()))
 def test_another_value_is_none(value: Any) -> None:
     with pytest.raises(EngineUnavailableError, match="cannot be read"):
-        read_stream_frame(marshal.dumps(value, 2))
+        read_frame(marshal.dumps(value, 2))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_another_value_is_none(value: Any) -> None:
 )
 def test_garbage_is_none(data: bytes) -> None:
     with pytest.raises(EngineUnavailableError, match="cannot be read"):
-        read_stream_frame(data)
+        read_frame(data)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------

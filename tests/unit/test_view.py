@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proc_cache import query
+from proc_cache.engine.view import Look
 from proc_cache.errors import NobodyFoundError, ProcessHiddenError
 from proc_cache.kernel.clocks import boot_wall_ns
+from proc_cache.kernel.users import UserNames
 from proc_cache.process import Source
 from proc_cache.selection import Selection, Target, select
 from proc_cache.times import Moment, local, parse_moment
@@ -522,3 +524,37 @@ class TestParents:
         assert (told.birth_user, told.user, told.uid) == ("root", "alice", 1000)
         told = story.view.describe(story.node(12))
         assert (told.birth_user, told.user) == ("alice", "alice")
+
+
+class TestLook:
+    def test_each_process_is_read_once(self) -> None:
+        shell = sighting(10, ppid=1, start_ns=SECOND_NS, comm=b"sh")
+        children = [sighting(pid, ppid=10, start_ns=2 * SECOND_NS) for pid in (11, 12, 13)]
+        reader = FakeReader([INIT, shell, *children])
+        look = Look(reader, UserNames({0: "root"}))
+        chains = [query.walk(look, pid).nodes for pid in (11, 12, 13, 12, 10, 99, 99)]
+        assert [[node.pid for node in nodes] for nodes in chains] == [
+            [11, 10, 1],
+            [12, 10, 1],
+            [13, 10, 1],
+            [12, 10, 1],
+            [10, 1],
+            [],
+            [],
+        ]
+        assert sorted(reader.asked) == [1, 10, 11, 12, 13, 99]
+
+    def test_a_pid_that_a_younger_process_has_is_not_the_parents(self) -> None:
+        reader = FakeReader(
+            [INIT, sighting(10, start_ns=9 * SECOND_NS), sighting(11, ppid=10, start_ns=SECOND_NS)]
+        )
+        walked = query.walk(Look(reader, UserNames({})), 11)
+        assert ([node.pid for node in walked.nodes], walked.missing_pid) == ([11], 10)
+
+    def test_what_is_hidden_is_said_again(self) -> None:
+        reader = FakeReader([INIT])
+        reader.hidden.add(10)
+        look = Look(reader, UserNames({}))
+        for _ in range(2):
+            walked = query.walk(look, 10)
+            assert (walked.nodes, walked.may_exist) == ((), True)

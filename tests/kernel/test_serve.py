@@ -127,7 +127,9 @@ class TestTheSameAnswers:
         by_engine, by_proc = self.both("chain", str(living), str(os.getpid()), "1")
         assert by_engine.stdout == by_proc.stdout
         assert by_engine.lines[0].startswith(f"{living}|a\\x7cb\\x3b\\x5c\\x0a\\xff|")
-        assert ask(EngineClient.stats)["answered"] == before + 1 + 1  # it was the engine that was asked, for all at once
+        assert (
+            ask(EngineClient.stats)["answered"] == before + 1 + 1
+        )  # it was the engine that was asked, for all at once
         by_engine, by_proc = self.both("chain", str(living), "--format", "json")
         assert agreeing(by_engine.json()) == agreeing(by_proc.json())
         starts = [[link["start_time_ns"] for link in ended.json()["links"]] for ended in (by_engine, by_proc)]

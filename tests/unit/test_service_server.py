@@ -624,7 +624,9 @@ class TestSlices:
         desk.turn()
         assert 0 < between.most < MANY / 3
 
-    def test_many_small_answers_do_not_keep_capture_waiting(self, closed_desk: Desk) -> None:
+    def test_many_small_answers_do_not_keep_capture_waiting(
+        self, closed_desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         desk = closed_desk.open()
         between = Between(desk, monkeypatch)
         to = desk.server._answers.to

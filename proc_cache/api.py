@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .events import Event
 
 _users = UserNames()
+_reader = ProcReader()
 _QUEUED_AT_MOST_S = 60
 
 
@@ -112,7 +113,7 @@ def build_chain(tree: PidTree, cache: ProcCache, pid: int) -> str:
 def is_descendant(tree: PidTree, pid: int, target_cmd: str) -> bool:
     """Tell whether `pid`, or an ancestor of it, is named `target_cmd`; "no" is also "cannot tell" here."""
     with tree.table.lock:
-        walked = query.walk(View(tree.table, ProcReader(), _users), pid)
+        walked = query.walk(View(tree.table, _reader, _users), pid)
         return any(query.match_name(node, target_cmd)[0] for node in walked.nodes)
 
 
@@ -129,17 +130,23 @@ class _CachedUsersView(View):
     """Takes the user from the cache where the tree does not know it, if it is the same process."""
 
     def __init__(self, tree: PidTree, cache: ProcCache) -> None:
-        super().__init__(tree.table, ProcReader(), cache.users)
+        super().__init__(tree.table, _reader, cache.users)
         self._cache = cache
+        self._named: dict[int | str, str | None] = {}  # users of one chain: they are few
 
     def user(self, node: Node) -> str | None:
-        if node.uid is None:
-            info = self._cache.get(node.pid)
-            if info is not None and (not node.start_ns or info.start_time_ns == node.start_ns):
-                return info.user
-            if node.source == Source.MANUAL and self.reader is not None:
-                return self._user_from_proc(node)
-        return super().user(node)
+        uid = node.uid
+        if uid is None:
+            return self._user_from_elsewhere(node)
+        if uid not in self._named:
+            self._named[uid] = super().user(node)
+        return self._named[uid]
+
+    def _user_from_elsewhere(self, node: Node) -> str | None:
+        info = self._cache.get(node.pid)
+        if info is not None and (not node.start_ns or info.start_time_ns == node.start_ns):
+            return info.user
+        return self._user_from_proc(node) if node.source == Source.MANUAL else None
 
     def _user_from_proc(self, node: Node) -> str | None:
         assert self.reader is not None

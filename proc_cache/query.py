@@ -124,9 +124,9 @@ def walk(view: View, pid: int, moment: Moment | None = None) -> Walk:
 def walk_from(view: View, node: Node) -> Walk:
     """Follow the parents of a process that was found already."""
     nodes: list[Node] = []
-    seen: set[int] = set()
-    while id(node) not in seen:
-        seen.add(id(node))
+    seen: set[Node] = set()
+    while node not in seen:
+        seen.add(node)
         nodes.append(node)
         parent = view.parent(node)
         if parent is None:
@@ -221,12 +221,12 @@ def match_name(node: Node, cmd: str) -> tuple[bool | None, str | None]:
     """
     if not is_name_certain(node):
         return None, None
+    if node.cmd == cmd:
+        return True, "cmd"
     wanted = cmd.encode("utf-8", "surrogateescape")
     if len(wanted) <= COMM_MAX_BYTES:
-        return node.cmd == cmd, "cmd"
+        return False, "cmd"
     known = node.cmd.encode("utf-8", "surrogateescape")
-    if known == wanted:  # put there by hand, or by a kernel with longer names
-        return True, "cmd"
     if known != wanted[:COMM_MAX_BYTES]:
         return False, None
     if node.full_name == cmd:

@@ -36,11 +36,12 @@ class CountedTTLCache(TTLCache[int, str]):
 
     def get(self, key: int, default: str | None = None) -> str | None:  # type: ignore[override]
         """Look a key up, and count it."""
-        value = super().get(key, default)
-        if value is None:
+        try:
+            value = self[key]
+        except KeyError:
             self.misses += 1
-        else:
-            self.hits += 1
+            return default
+        self.hits += 1
         return value
 
     def expire(self, time: float | None = None) -> list[tuple[int, str]]:

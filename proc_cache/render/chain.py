@@ -29,7 +29,7 @@ UNKNOWN = "unknown"
 def chain_text(chain: Chain) -> str:
     """Write a frozen chain."""
     links = [
-        _link(link.pid, link.cmd, link.source, link.user) + _gap(link.generations_left_out) for link in chain.links
+        _link(link.pid, link.cmd, link.source, link.user, link.generations_left_out) for link in chain.links
     ]
     return _join(links, chain.missing_pid)
 
@@ -41,7 +41,7 @@ def walk_text(users: Users, walked: Walk, itself: Process | None = None) -> str:
     """
     links = [_node_link(users, node) for node in walked.nodes]
     if itself is not None:
-        links[0] = _link(itself.pid, itself.cmd, itself.source, itself.user) + _gap(itself.generations_left_out)
+        links[0] = _link(itself.pid, itself.cmd, itself.source, itself.user, itself.generations_left_out)
     return _join(links, walked.missing_pid)
 
 
@@ -81,15 +81,12 @@ def _missing(pid: int | None) -> str:
 
 
 def _node_link(users: Users, node: Node) -> str:
-    return _link(node.pid, known_name(node), node.source, users.user(node)) + _gap(node.left_out)
+    return _link(node.pid, known_name(node), node.source, users.user(node), node.left_out)
 
 
-def _link(pid: int, cmd: str | None, source: str, user: str | None) -> str:
+def _link(pid: int, cmd: str | None, source: str, user: str | None, left_out: int) -> str:
     name = UNKNOWN if cmd is None else escape_chain(cmd)
     if source == Source.UNREAD and cmd is not None:
         name += "?"
-    return f"{pid}|{name}|{escape_chain(user) if user else UNKNOWN}"
-
-
-def _gap(left_out: int) -> str:
-    return f";...{left_out} left out..." if left_out else ""
+    link = f"{pid}|{name}|{escape_chain(user) if user else UNKNOWN}"
+    return f"{link};...{left_out} left out..." if left_out else link

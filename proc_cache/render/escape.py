@@ -13,8 +13,12 @@ CHAIN_DELIMITERS = "|;"
 
 def escape(text: str, delimiters: str = "") -> str:
     """Make a name safe to print on one line, losing nothing."""
-    if text.isprintable() and "\\" not in text and not any(mark in text for mark in delimiters):
-        return text
+    if text.isprintable() and "\\" not in text:
+        for mark in delimiters:
+            if mark in text:
+                break
+        else:
+            return text
     return "".join(
         _escaped(char) if char == "\\" or char in delimiters or not char.isprintable() else char for char in text
     )
@@ -24,6 +28,8 @@ def escape_chain(text: str) -> str:
     """Make a name safe in the one-line form, where a plain `unknown` and a last `?` have meanings too."""
     if text == "unknown":
         return r"\x75nknown"
+    if text.isalnum() and text.isascii():  # most names, and there are many to write
+        return text
     escaped = escape(text, CHAIN_DELIMITERS)
     return f"{escaped[:-1]}\\x3f" if escaped.endswith("?") else escaped
 

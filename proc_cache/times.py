@@ -8,6 +8,7 @@ from .record import Record
 
 _NS = 1_000_000_000
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_WRITTEN_MAX = 1024
 _A_DAY = 86400
 _DIGITS_MAX = 20  # of a span: beyond that it is no time any more
 
@@ -109,7 +110,19 @@ def rfc3339(time_ns: int | None, booted_ns: int) -> str | None:
     if time_ns is None:
         return None
     seconds, ns = divmod(booted_ns + time_ns, _NS)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns // 1000:06d}Z"
+    return f"{_to_the_second(seconds)}.{ns // 1000:06d}Z"
+
+
+_written: dict[int, str] = {}  # many processes start in one second
+
+
+def _to_the_second(seconds: int) -> str:
+    text = _written.get(seconds)
+    if text is None:
+        if len(_written) >= _WRITTEN_MAX:
+            _written.clear()
+        text = _written[seconds] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return text
 
 
 def local(time_ns: int, booted_ns: int) -> str:

@@ -69,13 +69,9 @@ class ProcSource(ViewSource):
 
     def processes(self, selection: Selection) -> Iterator[Process]:
         """Give the processes of a selection. Raises NobodyFoundError, and NotRememberedError for the dead."""
-        from ..engine.core import Engine
-
         if selection.with_dead or selection.moment is not None:
             raise NotRememberedError(
                 "only a running engine or a history knows the dead; start `proc-cache serve`, or give --from FILE"
             )
-        engine = Engine()
-        engine.scan()
-        self._view = engine.view
+        self._view = self._look(ProcReader())
         return super().processes(selection)

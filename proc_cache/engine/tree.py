@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProcessHiddenError
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from ..kernel.clocks import TICK_NS
-from ..kernel.procfs import decode_name, make_node
+from ..kernel.procfs import decode_name, is_zombie, make_node
 from ..process import Node, Source, is_name_certain
 from .identity import can_be_parent, is_same_start
 
@@ -260,10 +260,10 @@ class ProcessTree:
     def adopt(self, sighting: Sighting) -> tuple[Node, bool]:
         """Find or make the process that was seen; and tell whether it has ended, and waits to be reaped."""
         pid = sighting.stat.pid
-        is_zombie = sighting.stat.state == "Z" and not sighting.tids
+        has_ended = is_zombie(sighting)
         node = self.table.newest.get(pid)
         if node is not None and self._is_of(node, sighting):
-            if node.exit_ns and not is_zombie:
+            if node.exit_ns and not has_ended:
                 self._resume(node, sighting)
             if not node.exit_ns:
                 self._take_facts(node, sighting, Source.SNAPSHOT)
@@ -276,7 +276,7 @@ class ProcessTree:
             self.table.add(node)
         self._take_threads(sighting)
         self._marked(node)
-        return node, is_zombie
+        return node, has_ended
 
     def _resume(self, node: Node, sighting: Sighting) -> None:
         """Take back an end: it was its leader's only, and threads that were not known run on."""

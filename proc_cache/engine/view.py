@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS, boot_wall_ns
-from ..kernel.procfs import make_node
+from ..kernel.procfs import is_zombie, make_node
 from ..process import CacheParams, Node, Process, Source, freeze, known_name
 from ..query import Miss
 from ..times import local
@@ -250,6 +250,15 @@ class Look(View):
         """Give the parent, which is kept with the node: the next way up from it is known."""
         node.parent = super().parent(node)
         return node.parent
+
+    def nodes(self, moment: Moment | None = None, *, with_dead: bool) -> Iterator[Node]:
+        """Give the living and what waits to be reaped; /proc knows nobody else."""
+        assert self.reader is not None
+        for seen in self.reader.see_all():
+            node = self._shown[seen.stat.pid] = make_node(seen, Source.SNAPSHOT)
+            if is_zombie(seen):
+                node.exit_ns = self.table.timer()
+        return filter(None, list(self._shown.values()))
 
     def _read(self, pid: int) -> Node | None:
         if pid not in self._shown:

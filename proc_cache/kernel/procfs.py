@@ -290,6 +290,11 @@ def make_node(seen: Sighting, source: str) -> Node:
     return node
 
 
+def is_zombie(seen: Sighting) -> bool:
+    """Tell whether a process has ended, and waits to be reaped; a leader that ends before its threads has not."""
+    return seen.stat.state == "Z" and not seen.tids
+
+
 def read_proc_start_time_ns(pid: int) -> int:
     """Give when the process started: nanoseconds since boot (CLOCK_BOOTTIME), 0 where there is none."""
     try:

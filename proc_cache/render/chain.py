@@ -28,9 +28,7 @@ UNKNOWN = "unknown"
 
 def chain_text(chain: Chain) -> str:
     """Write a frozen chain."""
-    links = [
-        _link(link.pid, link.cmd, link.source, link.user, link.generations_left_out) for link in chain.links
-    ]
+    links = [_link(link.pid, link.cmd, link.source, link.user, link.generations_left_out) for link in chain.links]
     return _join(links, chain.missing_pid)
 
 

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 
+_write = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def line(value: Object) -> str:
     """Write one object on one line; every other character than printable ASCII is escaped."""
-    return json.dumps(value, separators=(",", ":"))
+    return _write(value)
 
 
 def document(value: Object | list[Object]) -> str:
@@ -65,8 +68,10 @@ def process_object(process: Process) -> Object:
     if process.cmd is not None:
         _set_text(result, "cmd", process.cmd.encode("utf-8", "surrogateescape"))
     if process.cmdline is not None:
-        result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
-        if not all(_is_utf8(argument) for argument in process.cmdline):
+        try:
+            result["cmdline"] = [argument.decode() for argument in process.cmdline]
+        except UnicodeDecodeError:
+            result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
             result["cmdline_raw"] = [b64encode(argument).decode() for argument in process.cmdline]
     if process.full_name is not None:
         _set_text(result, "full_name", process.full_name.encode("utf-8", "surrogateescape"))
@@ -109,14 +114,8 @@ def _text(text: str) -> str:
 
 
 def _set_text(result: Object, key: str, raw: bytes) -> None:
-    result[key] = raw.decode("utf-8", "replace")
-    if not _is_utf8(raw):
-        result[f"{key}_raw"] = b64encode(raw).decode()
-
-
-def _is_utf8(raw: bytes) -> bool:
     try:
-        raw.decode("utf-8")
+        result[key] = raw.decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        result[key] = raw.decode("utf-8", "replace")
+        result[f"{key}_raw"] = b64encode(raw).decode()

@@ -57,6 +57,20 @@ class PidNode(Record):
     start_time_ns: int = 0
 
 
+_AS_IT_IS = "as it is"  # compared by identity: the user that it has now
+
+
+class _Rare:
+    """What is to be said of few processes: apart, for what a node has room for, all of them pay for."""
+
+    __slots__ = ("adopter_pid", "birth_uid", "full_name")
+
+    def __init__(self) -> None:
+        self.adopter_pid: int | None = None
+        self.birth_uid: int | str | None = _AS_IT_IS
+        self.full_name: str | None = None
+
+
 class Node:
     """One process as the engine holds it: the only mutable thing here.
 
@@ -65,8 +79,6 @@ class Node:
     """
 
     __slots__ = (
-        "adopter_pid",  # the parent it had when it was last seen, where that is not the birth parent
-        "birth_uid",
         "children",  # how many retained nodes have this one as parent
         "cmd",
         "cmdline",  # as /proc gives it: bytes, each argument ended by NUL; None where it was not read
@@ -74,14 +86,13 @@ class Node:
         "exit_ns",  # 0 while it lives
         "exit_status",  # wait status word; None where no Exit was seen: exit_ns is when its end was noticed
         "former",  # the names it had before its last exec, oldest first; the first one it was born with
-        "full_name",  # where the kernel's name is cut and its program's file has a longer one: that
-        "held",  # dead and past its time, kept because a child is kept
         "left_out",  # how many generations were left out between this one and `parent`
         "parent",
         "pid",
         "ppid",  # of the birth parent where ppid_source is "fork"; 0 is nobody, None is unknown
         "ppid_source",
         "previous",  # the retained process that had this pid before
+        "rare",
         "recorded_as",  # its number in the history; 0 where none is written
         "session",
         "source",  # of cmd
@@ -109,26 +120,65 @@ class Node:
         self.parent = parent
         self.cmd = cmd
         self.source = source
-        self.uid = self.birth_uid = uid
+        self.uid = uid
         self.session = session
         self.cmdline = cmdline
-        self.adopter_pid: int | None = None
         self.exit_ns = 0
         self.exit_status: int | None = None
         self.children = 0
-        self.held = False
         self.left_out = 0
         self.previous: Node | None = None
         self.former: tuple[str, ...] = ()
         self.recorded_as = 0
         self.cost: int | None = None
-        self.full_name: str | None = None
+        self.rare: _Rare | None = None
 
     boot = 0  # which boot of the machine it lived in: a history holds several
 
     def identity(self) -> tuple[int, int, int]:
         """Give what no other process shares."""
         return self.boot, self.pid, self.start_ns
+
+    @property
+    def adopter_pid(self) -> int | None:
+        """The parent it had when it was last seen, where that is not the birth parent."""
+        return None if self.rare is None else self.rare.adopter_pid
+
+    @adopter_pid.setter
+    def adopter_pid(self, pid: int | None) -> None:
+        if pid is not None or self.rare is not None:
+            self._have_rare().adopter_pid = pid
+
+    @property
+    def full_name(self) -> str | None:
+        """Where the kernel's name is cut and its program's file has a longer one: that."""
+        return None if self.rare is None else self.rare.full_name
+
+    @full_name.setter
+    def full_name(self, name: str | None) -> None:
+        if name is not None or self.rare is not None:
+            self._have_rare().full_name = name
+
+    @property
+    def birth_uid(self) -> int | str | None:
+        """The user it was born with; `change_uid` keeps it."""
+        return self.uid if self.rare is None or self.rare.birth_uid is _AS_IT_IS else self.rare.birth_uid
+
+    @birth_uid.setter
+    def birth_uid(self, uid: int | str | None) -> None:
+        if uid != self.uid or self.rare is not None:
+            self._have_rare().birth_uid = _AS_IT_IS if uid == self.uid else uid
+
+    def change_uid(self, uid: int | None) -> None:
+        """Note that it has another user from now on."""
+        birth_uid = self.birth_uid
+        self.uid = uid
+        self.birth_uid = birth_uid
+
+    def _have_rare(self) -> _Rare:
+        if self.rare is None:
+            self.rare = _Rare()
+        return self.rare
 
     def __repr__(self) -> str:
         return f"<Node {self.pid} {self.cmd!r} ppid={self.ppid} start={self.start_ns} exit={self.exit_ns}>"

@@ -71,11 +71,12 @@ class ProcessTable:
         self.alive = 0  # processes that have not
         self.dead = 0  # retained processes that have exited
         self.recorder: Recorder | None = None
+        self.held: set[Node] = set()  # dead and past their time, kept because a child is kept
         self._ttl_ns = int(params.ttl_secs * 1_000_000_000)
-        # The dead that are not held, in the order of their exits; and some that were left out of a ladder,
-        # which are held too, until they come to its front: taking them out of its middle would cost too much.
+        # The dead that are not held, in the order of their exits; and some that were left out of a ladder, until
+        # they come to its front: taking them out of its middle would cost too much.
         self._queue: deque[Node] = deque()
-        self._left_in_queue = 0
+        self._left_in_queue: set[Node] = set()
         # Room is made for some at a time: a call for each would cost more than what it does.
         self._room = params.capacity - params.capacity // 1024
         self._ladder_ends = min(LADDER_ENDS, max(1, params.capacity // 8))
@@ -100,7 +101,7 @@ class ProcessTable:
 
     def oldest_dead(self) -> Node | None:
         """Give the one that is dead for longest, None where none is kept (held ones aside)."""
-        return next((node for node in self._queue if not node.held), None)
+        return next((node for node in self._queue if node not in self._left_in_queue), None)
 
     def was_forgotten(self, pid: int) -> bool:
         """Tell whether somebody had this pid who is not retained any more."""
@@ -157,14 +158,14 @@ class ProcessTable:
         self.dead -= 1
         if self.recorder is not None:
             self.recorder.mark(node)
-        if node.held:
-            node.held = False
+        if node in self.held:
+            self.held.remove(node)
         else:
             self._queue.remove(node)  # linear, and rare: see who calls
 
     def forget(self, node: Node) -> None:
         """Remove a process by hand, dead or alive; its children lose their parent."""
-        if node.exit_ns and not node.held:
+        if node.exit_ns and node not in self.held:
             self._queue.remove(node)
         for other in self.nodes():
             if other.parent is node:
@@ -187,22 +188,23 @@ class ProcessTable:
     def _make_room(self) -> None:
         while self._queue and self.dead > self._room:
             self.evicted += self._release_oldest()
-            if self._held > self._shorten_beyond:
+            if len(self.held) > self._shorten_beyond:
                 self._shorten_ladders()
 
     def _release_oldest(self) -> int:
         """Let the one dead for longest leave the queue: evicted, or held by a child; returns how many went."""
         node = self._queue.popleft()
-        if node.held:
-            self._left_in_queue -= 1
+        if node in self._left_in_queue:
+            self._left_in_queue.remove(node)
             return 0
         if node.children:
-            node.held = True
+            self.held.add(node)
             return 0
         return self._evict(node)
 
     def _evict(self, node: Node) -> int:
         """Take a node out, and the held ancestors that only it kept; returns how many went."""
+        self.held.discard(node)
         if node.exit_ns:
             self.dead -= 1
         else:
@@ -228,7 +230,7 @@ class ProcessTable:
         """Count one child less; where that was what held ancestors, they go; returns how many went."""
         parent.children -= 1
         removed = 0
-        while parent.held and not parent.children:
+        while not parent.children and parent in self.held:
             grandparent, parent.parent = parent.parent, None
             removed += self._evict(parent)
             if grandparent is None:
@@ -241,7 +243,7 @@ class ProcessTable:
 
     def _shorten_ladders(self) -> None:
         """Leave out the middle of every long run of held only children (see the theory above)."""
-        in_run = {node for node in self.nodes() if node.held and node.children == 1}
+        in_run = {node for node in self.held if node.children == 1}
         below = {node.parent: node for node in self.nodes() if node.parent in in_run}
         for top in [node for node in in_run if node.parent not in in_run]:
             run = [top]
@@ -249,11 +251,7 @@ class ProcessTable:
                 run.append(child)
             self._cut(run)
         # A sweep looks at everything: the next one waits until it has something to win.
-        self._shorten_beyond = max(self.params.capacity // 2, self._held) + self._shorten_step
-
-    @property
-    def _held(self) -> int:
-        return self.dead - (len(self._queue) - self._left_in_queue)
+        self._shorten_beyond = max(self.params.capacity // 2, len(self.held)) + self._shorten_step
 
     def _shorten_above(self, node: Node) -> None:
         """Leave out the middle of the ladder that a newborn stands on, if it does, and if that is long."""
@@ -283,10 +281,9 @@ class ProcessTable:
         lower.parent = upper
         for node in middle:
             node.parent = None
+            if node not in self.held:
+                self._left_in_queue.add(node)
             self.evicted += self._evict(node)
-            if not node.held:
-                node.held = True
-                self._left_in_queue += 1
-        if self._left_in_queue > len(self._queue) // 2:
-            self._queue = deque(node for node in self._queue if not node.held)
-            self._left_in_queue = 0
+        if len(self._left_in_queue) > len(self._queue) // 2:
+            self._queue = deque(node for node in self._queue if node not in self._left_in_queue)
+            self._left_in_queue.clear()

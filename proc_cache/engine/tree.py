@@ -234,7 +234,7 @@ class ProcessTree:
             return None
         node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
         if node is not None:
-            node.uid = event.euid
+            node.change_uid(event.euid)
         return self._marked(node)
 
     def sid(self, event: Sid) -> Node | None:
@@ -497,9 +497,10 @@ class ProcessTree:
         if source == Source.EXEC or node.cmd != name or node.source not in (Source.EXEC, Source.COMM):
             node.cmd = intern(name)
             node.source = source
-        node.uid = seen.uid
         if node.birth_uid is None:
-            node.birth_uid = seen.uid
+            node.uid = node.birth_uid = seen.uid
+        elif node.uid != seen.uid:
+            node.change_uid(seen.uid)
         node.session = seen.stat.session
         node.cmdline = seen.cmdline
         node.full_name = None if seen.full_name is None else decode_name(seen.full_name)

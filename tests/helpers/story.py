@@ -107,6 +107,7 @@ def is_sound(table: ProcessTable) -> bool:
             children[id(node.parent)] = children.get(id(node.parent), 0) + 1
     for node in retained:
         assert node.children == children.get(id(node), 0), f"{node} counts {node.children} children"
-        assert not node.held or (node.exit_ns and node.children), f"{node} is held for nothing"
+    assert table.held <= set(retained), "one is held that is not retained"
+    assert all(node.exit_ns and node.children for node in table.held), "one is held for nothing"
     assert table.dead == sum(1 for node in retained if node.exit_ns), "the dead are miscounted"
     return True

@@ -111,13 +111,12 @@ class Model:
     def check_queue(self, retained: set[Node]) -> None:
         """Every dead one can go: it waits in the queue, or is held by a child."""
         table = self.story.table
-        waiting = [node for node in table._queue if not node.held]
-        assert len(table._queue) - len(waiting) == table._left_in_queue
-        assert {node for node in retained if node.exit_ns and not node.held} == set(waiting)
+        waiting = [node for node in table._queue if node not in table._left_in_queue]
+        assert len(table._queue) - len(waiting) == len(table._left_in_queue)
+        assert {node for node in retained if node.exit_ns and node not in table.held} == set(waiting)
         assert len(set(waiting)) == len(waiting)
         assert [node.exit_ns for node in waiting] == sorted(node.exit_ns for node in waiting)
         assert sum(1 for node in waiting if not node.children) <= table.params.capacity
-        assert table._held == sum(1 for node in retained if node.held)
         oldest = table.oldest_dead()
         assert oldest is (waiting[0] if waiting else None)
 

@@ -99,8 +99,36 @@ def test_cmdline_as_arguments(cmdline: bytes, arguments: list[bytes]) -> None:
 
 def test_the_uid_at_birth_is_kept() -> None:
     born = node("sh", Source.EXEC)
-    born.uid = 1000
-    assert born.birth_uid == 0
+    assert (born.uid, born.birth_uid) == (0, 0)
+    for uid in (1000, 2000):
+        born.change_uid(uid)
+        assert (born.uid, born.birth_uid) == (uid, 0)
+    born.change_uid(0)
+    assert (born.uid, born.birth_uid) == (0, 0)
+
+
+def test_a_uid_at_birth_that_is_not_known() -> None:
+    found = Node(10, 0, None, Source.EXIT, None, "", Source.EXIT, None)
+    assert found.birth_uid is None
+    found.change_uid(1000)
+    assert (found.uid, found.birth_uid) == (1000, None)
+    found.birth_uid = 1000
+    assert (found.uid, found.birth_uid) == (1000, 1000)
+
+
+def test_what_few_have_is_apart() -> None:
+    plain = node("sh", Source.EXEC)
+    plain.adopter_pid = plain.full_name = None
+    plain.birth_uid = plain.uid
+    assert plain.rare is None
+    plain.adopter_pid, plain.full_name = 1, "a-very-long-name"
+    assert (plain.adopter_pid, plain.full_name, plain.birth_uid) == (1, "a-very-long-name", 0)
+    plain.adopter_pid = plain.full_name = None
+    assert (plain.adopter_pid, plain.full_name) == (None, None)
+
+
+def test_the_repr_tells_who_it_is() -> None:
+    born = node("sh", Source.EXEC)
     assert "10 'sh'" in repr(born)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proc_cache.errors import EngineUnavailableError
-from proc_cache.process import Node, is_cmdline_cut, known_name, pack_cost
+from proc_cache.process import Node, _Rare, is_cmdline_cut, known_name, pack_cost
 from proc_cache.service import facts
 from proc_cache.service.protocol import frame, read_frame
 from tests.helpers.told import FIELDS, OPTIONAL, a_node, facts_of, nodes
@@ -82,5 +82,5 @@ def _other(told: tuple[Any, ...], change: int) -> tuple[Any, ...]:
 
 def test_each_fact_of_a_node_is_told_or_of_the_engine_alone() -> None:
     """What is added to a node has to be told too, or named here."""
-    of_the_engine = {"children", "held", "parent", "previous", "recorded_as"}
-    assert set(Node.__slots__) == set(FIELDS) | of_the_engine
+    of_the_engine = {"children", "parent", "previous", "rare", "recorded_as"}
+    assert set(Node.__slots__) | set(_Rare.__slots__) == set(FIELDS) | of_the_engine

@@ -141,7 +141,7 @@ class TestHeldAncestors:
             story.fork(1, pid)
             story.exit(pid)
         assert pids(story.table) == [10, 11, 22]
-        assert story.node(10).held
+        assert story.node(10) in story.table.held
         assert is_sound(story.table)
 
     def test_are_not_held_any_more_when_relinked_away(self) -> None:
@@ -242,9 +242,9 @@ class TestByHand:
         if is_held:
             story.wait(100)
             story.table.expire()
-            assert node.held
+            assert node in story.table.held
         story.table.revive(node)
-        assert (node.exit_ns, node.exit_status, node.held, story.table.dead) == (0, None, False, 0)
+        assert (node.exit_ns, node.exit_status, story.table.held, story.table.dead) == (0, None, set(), 0)
         story.exit(11)
         story.wait(1000)
         assert story.table.expire() == 1

@@ -102,10 +102,9 @@ class ProcReader:
 
     def pids(self) -> Iterator[int]:
         """Give the processes that /proc lists (threads are not listed), as the directory has them."""
-        with os.scandir(self.root) as entries:
-            for entry in entries:
-                if entry.name.isdecimal() and entry.name.isascii():
-                    yield int(entry.name)
+        for name in os.listdir(self.root):
+            if name.isdecimal() and name.isascii():
+                yield int(name)
 
     def stat(self, pid: int) -> Stat | None:
         """Read the stat of a process or thread; None where it is gone. Raises ProcessHiddenError."""

@@ -120,24 +120,34 @@ def man_page(commands: tuple[Command, ...]) -> str:
         "Tells the ancestry of processes, lists them, and shows them as they are born, run programs and end. "
         "It reads /proc and listens to the kernel's process connector; it needs no module, no eBPF and, since "
         "Linux 6.6, no privilege.",
+        ".SH OPTIONS",
+        *map(_man_option, read_global().options),
         ".SH COMMANDS",
     ]
     for command in commands:
         parts.append(f".SS {command.name}")
         parts.append("\n.PP\n".join(_roff(text.replace("\n", " ")) for text in command.help.split("\n\n")))
-        for option in command.options:
-            names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.names)
-            metavar = f" \\fI{_roff(option.metavar)}\\fR" if option.metavar else ""
-            parts.append(f".TP\n{names}{metavar}\n{_roff(option.help)}")
+        parts += [f".TP\n\\fI{_roff(a.metavar)}\\fR\n{_roff(a.help)}" for a in command.arguments]
+        parts += map(_man_option, command.options)
     parts += [
         ".SH EXIT STATUS",
         *(f".TP\n\\fB{status}\\fR\n{_roff(meaning)}" for status, meaning in EXIT_STATUSES),
         ".SH ENVIRONMENT",
+        ".TP\n\\fBPROC_CACHE_SOCKET\\fR\nWhere the engine answers, and where it is asked.",
         ".TP\n\\fBNO_COLOR\\fR\nNo colour, even on a terminal.",
         ".TP\n\\fBPROC_CACHE_DEBUG\\fR\nA bug shows its traceback.",
+        ".SH FILES",
+        ".TP\n\\fI/run/proc\\-cache.sock\\fR, \\fI$XDG_RUNTIME_DIR/proc\\-cache.sock\\fR\n"
+        "Where an engine of root, or of another user, answers; unless PROC_CACHE_SOCKET says otherwise.",
         ".SH SEE ALSO\nps(1), pstree(1), forkstat(8), proc(5), netlink(7)",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _man_option(option: Option) -> str:
+    names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.names)
+    metavar = f" \\fI{_roff(option.metavar)}\\fR" if option.metavar else ""
+    return f".TP\n{names}{metavar}\n{_roff(option.help)}"
 
 
 EXIT_STATUSES = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import tomllib
 from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import pytest
 
 from proc_cache.cli import complete
 from proc_cache.errors import ProcessHiddenError
-from tests.helpers.cli import proc_cache
+from tests.helpers.cli import REPOSITORY, proc_cache
 from tests.helpers.processes import Forked, rename
 from tests.helpers.shells import BIN, COMPLETIONS, HOSTILE, INJECTIONS, SHELLS, Shell, Zoo, skip_without
 
@@ -293,3 +295,52 @@ def test_bash_runs_nothing_of_what_it_is_told(tmp_path: Path) -> None:
     names = in_bash("proc-cache descendant 1 ", "proc-cache", "descendant", "1", "", env=env)
     assert r"\$\(\>\$Z\)" in names
     assert not (tmp_path / "ran").exists()
+
+
+# --- as they are installed ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A user who has copied the share/ of the environment to ~/.local/share, as docs/how-to/install.md says."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    for source, place in project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"].items():
+        target = tmp_path / ".local" / place
+        target.parent.mkdir(parents=True)
+        shutil.copy(REPOSITORY / source, target)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        (
+            "bash",
+            ". /usr/share/bash-completion/bash_completion; _completion_loader proc-cache; complete -p proc-cache",
+        ),
+        (
+            "zsh",
+            "fpath=(~/.local/share/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D; "
+            "echo $_comps[proc-cache]",
+        ),
+        ("fish", "complete -C 'proc-cache descen'"),
+    ],
+)
+def test_each_shell_finds_it_where_it_is_installed(home: Path, shell: str, script: str) -> None:
+    skip_without(shell)
+    if shell == "bash" and not os.path.exists("/usr/share/bash-completion/bash_completion"):
+        pytest.skip("no bash-completion on this machine")
+    environment = {"HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}", "TERM": "dumb"}
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, env=environment, timeout=30)
+    assert {"bash": "_proc_cache", "zsh": "_proc-cache", "fish": "descendant"}[shell] in done.stdout, done
+
+
+def test_man_finds_it_where_it_is_installed(home: Path) -> None:
+    if shutil.which("man") is None:
+        pytest.skip("no man on this machine")
+    path = f"{home}/.local/bin:{os.environ['PATH']}"
+    (home / ".local" / "bin").mkdir()
+    done = subprocess.run(
+        ["man", "-w", "proc-cache"], capture_output=True, text=True, env={"HOME": str(home), "PATH": path}
+    )
+    assert done.stdout.strip() == f"{home}/.local/share/man/man1/proc-cache.1", done

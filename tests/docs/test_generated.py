@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -56,3 +57,27 @@ def test_a_kind_follows_from_what_help_calls_it() -> None:
 def test_no_mark_is_left_in_what_is_generated() -> None:
     for path, text in _generator().generate(ROOT).items():
         assert not re.search(r"@[A-Z]+@", text), path
+
+
+def test_the_man_page_is_set_without_a_warning() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("no groff on this machine")
+    page = ROOT / "docs" / "man" / "proc-cache.1"
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, text=True, check=True)
+    assert not done.stderr
+    assert "proc-cache descendant [OPTIONS] PID CMD" in re.sub(r".\x08|\x1b\[[0-9;]*m", "", done.stdout)
+
+
+def test_a_wheel_carries_completions_and_man_page() -> None:
+    """To where the shells and man(1) look for them below a prefix."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {ROOT / source for source in shared} == {
+        path for path in _generator().generate(ROOT) if path.suffix != ".md"
+    }
+    assert sorted(shared.values()) == [
+        "share/bash-completion/completions/proc-cache",
+        "share/fish/vendor_completions.d/proc-cache.fish",
+        "share/man/man1/proc-cache.1",
+        "share/zsh/site-functions/_proc-cache",
+    ]

@@ -52,7 +52,7 @@ _SHELLS = {
     ),
 }
 # What else the candidates could be made by.
-_READ_BY_BASH = """shopt -s extglob; for d in /proc/+([0-9]); do
+_READ_BY_BASH = """for d in /proc/+([0-9]); do
     IFS= read -r -d '' s <$d/stat; s=${s#*\\(}
     while read -r k u _; do [[ $k == Uid: ]] && break; done <$d/status
     echo "${d#/proc/} ${s%)*} ($u)"
@@ -154,7 +154,7 @@ def measure(pids: list[int]) -> None:
         "python -c pass": [sys.executable, "-c", "pass"],
         "proc-cache _complete pids": [str(BIN / "proc-cache"), "_complete", "pids"],
         "ps -e -o pid=,comm=,user=": ["ps", "-e", "-o", "pid=,comm=,user="],
-        "a loop over /proc in bash": ["bash", "-c", _READ_BY_BASH],
+        "a loop over /proc in bash": ["bash", "-O", "extglob", "-c", _READ_BY_BASH],
         "a loop over /proc in zsh": ["zsh", "-fc", _READ_BY_ZSH],
     }
     for name, command in commands.items():

@@ -167,7 +167,9 @@ _proc_cache() {
     [[ $last == *[!=:@]* ]] || last=
     local kept=${cur%"$last"}
     kept=${kept%@}
-    if [[ $kind ]]; then
+    if [[ $last == [\<\>]* || ${COMP_WORDS[COMP_CWORD - 1]} == [\<\>]* ]]; then
+        kind=files # of a redirection
+    elif [[ $kind ]]; then
         : # the value of an option
     elif [[ $dashes && $command == watch ]]; then
         _proc_cache_of_command $((dashes + 1))

@@ -15,7 +15,7 @@ import pytest
 
 from proc_cache.cli import complete
 from proc_cache.errors import ProcessHiddenError
-from tests.helpers.cli import REPOSITORY, proc_cache
+from tests.helpers.cli import REPOSITORY, as_nobody, proc_cache
 from tests.helpers.processes import Forked, rename
 from tests.helpers.shells import BIN, COMPLETIONS, HOSTILE, INJECTIONS, SHELLS, Shell, Zoo, skip_without
 
@@ -80,6 +80,13 @@ def test_targets_are_both(zoo: Zoo) -> None:
     assert {str(zoo.pids[0]), "zqsp ace"} <= set(offered("targets"))
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_every_user_is_offered_what_proc_shows() -> None:
+    done = as_nobody("_complete", "pids")
+    assert done.status == 0
+    assert "1" in {line.split("\t")[0] for line in done.lines}
+
+
 def test_it_does_not_offer_itself() -> None:
     with subprocess.Popen([BIN / "proc-cache", "_complete", "pids"], stdout=subprocess.PIPE, text=True) as asked:
         assert asked.stdout is not None
@@ -132,6 +139,7 @@ def test_words_of_ours(name: str, marker: Path, tmp_path: Path) -> None:
         )
         shell.complete("proc-cache watch --count 5 -- proc-ca", "proc-cache watch --count 5 -- proc-cache")
         shell.complete("proc-cache --versi", "proc-cache --version")
+        shell.complete(f"proc-cache chain 1 >{tmp_path}/some", f"proc-cache chain 1 >{tmp_path}/some\\ history")
         assert "--capacity" not in "".join(shell.list("proc-cache snapshot --", "--around"))
 
 
@@ -182,6 +190,7 @@ def test_names_are_inserted_as_the_shell_reads_them(name: str, marker: Path, zoo
     with Shell(name, marker) as shell:
         for cmd, begun in NAMES.items():
             shell.name(zoo.pid_of(cmd), begun)
+        shell.run("true")
         shell.complete("proc-cache snapshot --cmd zqe=", "proc-cache snapshot --cmd zqe=quals")
         shell.complete("proc-cache snapshot --cmd=zqco:", "proc-cache snapshot --cmd=zqco:lon")
     assert not marker.exists()

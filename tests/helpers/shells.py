@@ -123,9 +123,8 @@ class Shell:
         """Complete a name for `descendant`, run the line, and see that it names that process."""
         self.terminal.tmux("send-keys", "-l", f"proc-cache descendant -q {pid} {begun}")
         self.terminal.press("Tab")
-        self.terminal.type("&& echo y''es")
-        self.terminal.wait_for(lambda lines: "yes" in lines, f"{begun}<Tab> is {pid}", DEADLINE_S)
-        self.run("true")
+        self.terminal.type(f"&& echo y''es {pid}")
+        self.terminal.wait_for(lambda lines: f"yes {pid}" in lines, f"{begun}<Tab> is {pid}", DEADLINE_S)
 
     def list(self, line: str, wanted: str) -> list[str]:
         """Type this, press Tab (twice in bash), and see that in what is listed; gives the screen."""

@@ -46,28 +46,51 @@ _proc_cache_ask() { # KIND [PREFIX]: sets `lines` to the answer, VALUE<TAB>DESCR
     lines=($(command -- "$program" _complete "$@" 2>/dev/null </dev/null))
 }
 
-_proc_cache_pids() { # with name and user beside them, where bash only lists them and inserts none
-    local -a lines
-    [[ $cur == *@* ]] && return # PID@TIME: the time is the user's to say
-    _proc_cache_ask pids "$cur"
+_proc_cache_show_pids() { # those in `lines`, with name and user beside them, where bash only lists them and inserts none
     case ${#lines[@]}/${COMP_TYPE-9} in
         1/* | */37 | */42) COMPREPLY=("${lines[@]%%$'\t'*}") ;;
         *) COMPREPLY=("${lines[@]/$'\t'/  }") ;;
     esac
 }
 
-_proc_cache_names() { # KIND: quoted, as the user has to; without a description
-    local -a lines
-    local value quoted opening=
-    [[ $cur == [\"\']* ]] && opening=${cur:0:1}
-    _proc_cache_ask "$1"
-    for value in "${lines[@]%%$'\t'*}"; do
-        if [[ $opening ]]; then
-            # Within quotes that are open it is inserted as it is.
-            [[ $value == "${cur:1}"* && $value != *[\"\'\\\`\$!]* ]] && COMPREPLY+=("$value")
-        else
-            printf -v quoted %q "$value"
-            [[ $value == "$cur"* || $quoted == "$cur"* ]] && COMPREPLY+=("$quoted")
+_proc_cache_name() { # NAME: quoted, as the user has to; without a description
+    local quoted
+    if [[ $cur == [\"\']* ]]; then
+        # Within quotes that are open it is inserted as it is.
+        [[ $1 == "${cur:1}"* && $1 != *[\"\'\\\`\$!]* ]] && COMPREPLY+=("$1")
+    else
+        printf -v quoted %q "$1"
+        [[ $1 == "$cur"* || $quoted == "$cur"* ]] && COMPREPLY+=("$quoted")
+    fi
+}
+
+_proc_cache_live() { # KIND: pids, cmds, or both as targets
+    local -a lines names=()
+    local name prefix=
+    if [[ $1 == pids ]]; then
+        [[ $cur == *@* ]] && return # PID@TIME: the time is the user's to say
+        prefix=$cur # of a PID it is what is typed; a name may be quoted
+    fi
+    _proc_cache_ask "$1" "$prefix"
+    case $1 in
+        cmds) names=("${lines[@]}") lines=() ;;
+        targets) _proc_cache_split ;;
+    esac
+    _proc_cache_show_pids
+    for name in "${names[@]%%$'\t'*}"; do
+        _proc_cache_name "$name"
+    done
+}
+
+_proc_cache_split() { # moves what is no PID from `lines` to `names`; what is said of a PID ends in its user
+    local -a all=("${lines[@]}")
+    local line
+    lines=()
+    for line in "${all[@]}"; do
+        if [[ $line != *\) ]]; then
+            names+=("$line")
+        elif [[ $line == "$cur"* ]]; then
+            lines+=("$line")
         fi
     done
 }
@@ -100,8 +123,7 @@ _proc_cache_list() { # WORDS: several of them, separated by commas
 
 _proc_cache_offer() { # what begins with `cur`, of this `kind`
     case $kind in
-        pids) _proc_cache_pids ;;
-        cmds | targets) _proc_cache_names "$kind" ;;
+        pids | cmds | targets) _proc_cache_live "$kind" ;;
         users) _proc_cache_builtin -u ;;
         groups) _proc_cache_builtin -g ;;
         command) _proc_cache_programs ;;

@@ -17,7 +17,17 @@ from proc_cache.cli import complete
 from proc_cache.errors import ProcessHiddenError
 from tests.helpers.cli import REPOSITORY, as_nobody, proc_cache
 from tests.helpers.processes import Forked, rename
-from tests.helpers.shells import BIN, COMPLETIONS, HOSTILE, INJECTIONS, SHELLS, Shell, Zoo, skip_without
+from tests.helpers.shells import (
+    BIN,
+    COMPLETIONS,
+    HOSTILE,
+    INJECTIONS,
+    SHELLS,
+    Shell,
+    Zoo,
+    load_generator,
+    skip_without,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +217,26 @@ def test_no_list_runs_a_name_or_moves_the_cursor(name: str, marker: Path, zoo: Z
     assert all(name.decode() in screen for name in INJECTIONS if b"\n" not in name)
     assert not re.search(rf"^{NOBODY_HAS}", screen, re.MULTILINE)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_target_is_a_pid_or_a_name(name: str, marker: Path, tmp_path: Path, zoo: Zoo) -> None:
+    """What `PID|CMD` in the help of an option gives."""
+    generator = load_generator()
+    option = generator.Option(("--under",), "PID[@TIME]|CMD", (), "Only what is under this.")
+    commands = (
+        generator.Command("", "", (), (generator.HELP,)),
+        generator.Command("find", "Find.", (), (option,)),
+    )
+    (tmp_path / "proc-cache.bash").write_text(generator.bash_completion(commands))
+    (tmp_path / "_proc-cache").write_text(generator.zsh_completion(commands))
+    (tmp_path / "proc-cache.fish").write_text(generator.fish_completion(commands))
+    with Shell(name, marker, tmp_path) as shell:
+        pid = str(zoo.pid_of(b"zq*"))
+        shell.complete("proc-cache find --under zqsp", "proc-cache find --under zqsp\\ ace")
+        shell.complete(f"proc-cache find --under {pid}", f"proc-cache find --under {pid}")
+        shell.list(f"proc-cache find --under {_beginning(zoo)}", "zq* (")
+        shell.leave_alone("proc-cache find --under 1@")
 
 
 # --- bash, function by function ----------------------------------------------------------------------------

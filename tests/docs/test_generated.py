@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.helpers.shells import load_generator
 
 ROOT = Path(__file__).parents[2]
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_generated_files_are_up_to_date() -> None:
-    for path, text in _generator().generate(ROOT).items():
+    for path, text in load_generator().generate(ROOT).items():
         assert path.read_text() == text, f"{path} is old: run `python docs/generate.py`"
 
 
@@ -39,7 +30,7 @@ def test_completions_parse(shell: str, file: str) -> None:
 
 
 def test_a_kind_follows_from_what_help_calls_it() -> None:
-    generator = _generator()
+    generator = load_generator()
     option = generator.Option(("--under",), "PID[@TIME]|CMD", (), "Only what is under this.")
     command = generator.Command("find", "Find.", (generator.Argument("FILE...", ""),), (option,))
     nothing = generator.Command("", "", (), ())
@@ -55,7 +46,7 @@ def test_a_kind_follows_from_what_help_calls_it() -> None:
 
 
 def test_no_mark_is_left_in_what_is_generated() -> None:
-    for path, text in _generator().generate(ROOT).items():
+    for path, text in load_generator().generate(ROOT).items():
         assert not re.search(r"@[A-Z]+@", text), path
 
 
@@ -73,7 +64,7 @@ def test_a_wheel_carries_completions_and_man_page() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert {ROOT / source for source in shared} == {
-        path for path in _generator().generate(ROOT) if path.suffix != ".md"
+        path for path in load_generator().generate(ROOT) if path.suffix != ".md"
     }
     assert sorted(shared.values()) == [
         "share/bash-completion/completions/proc-cache",

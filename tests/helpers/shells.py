@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from .processes import Forked, rename
 from .screens import Terminal
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
     from typing import Self
 
 COMPLETIONS = REPOSITORY / "completions"
@@ -52,6 +53,16 @@ OTHERS = (
 HOSTILE = INJECTIONS + OTHERS
 
 
+def load_generator() -> ModuleType:
+    """docs/generate.py, which makes the completions."""
+    spec = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def skip_without(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} on this machine")
@@ -82,8 +93,9 @@ class Zoo:
 class Shell:
     """An interactive shell that completes `proc-cache`: `with Shell("zsh", marker) as shell`."""
 
-    def __init__(self, name: str, marker: Path) -> None:
+    def __init__(self, name: str, marker: Path, completions: Path = COMPLETIONS) -> None:
         skip_without(name)
+        self._completions = completions
         self.shell = name
         self._marker = marker
         self.terminal = Terminal(200, 150)
@@ -95,7 +107,7 @@ class Shell:
         environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "Z": str(self._marker)}
         words = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
         self.terminal.type(f"exec env {words} {_START[self.shell]}")
-        self.run(_LOAD[self.shell].format(COMPLETIONS))
+        self.run(_LOAD[self.shell].format(self._completions))
         return self
 
     def __exit__(

@@ -2,7 +2,7 @@
 
     python docs/generate.py [ROOT]
 
-A test compares what this writes with what is in the repository.
+What is the same in every completion stands in docs/templates/. A test compares what this writes with what is in the repository.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import typer
 
 from proc_cache.cli.app import app
 from proc_cache.version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from completions import bash_completion, fish_completion, zsh_completion
 
 
 class Option(NamedTuple):
@@ -48,13 +51,17 @@ class Command(NamedTuple):
 
 
 HELP = Option(("-h", "--help"), "", (), "Show this message and exit.")
-EVENT_KINDS = ("fork", "exec", "exit", "comm", "uid", "sid")
 
 
 def read_commands() -> tuple[Command, ...]:
     """Read the declarations, as Typer has understood them."""
     group: Any = typer.main.get_command(app)
     return tuple(_read_command(name, command) for name, command in sorted(group.commands.items()))
+
+
+def read_global() -> Command:
+    """Read what may stand before the command; it has no name."""
+    return _read_command("", typer.main.get_command(app))
 
 
 def _read_command(name: str, command: Any) -> Command:
@@ -113,24 +120,34 @@ def man_page(commands: tuple[Command, ...]) -> str:
         "Tells the ancestry of processes, lists them, and shows them as they are born, run programs and end. "
         "It reads /proc and listens to the kernel's process connector; it needs no module, no eBPF and, since "
         "Linux 6.6, no privilege.",
+        ".SH OPTIONS",
+        *map(_man_option, read_global().options),
         ".SH COMMANDS",
     ]
     for command in commands:
         parts.append(f".SS {command.name}")
         parts.append("\n.PP\n".join(_roff(text.replace("\n", " ")) for text in command.help.split("\n\n")))
-        for option in command.options:
-            names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.names)
-            metavar = f" \\fI{_roff(option.metavar)}\\fR" if option.metavar else ""
-            parts.append(f".TP\n{names}{metavar}\n{_roff(option.help)}")
+        parts += [f".TP\n\\fI{_roff(a.metavar)}\\fR\n{_roff(a.help)}" for a in command.arguments]
+        parts += map(_man_option, command.options)
     parts += [
         ".SH EXIT STATUS",
         *(f".TP\n\\fB{status}\\fR\n{_roff(meaning)}" for status, meaning in EXIT_STATUSES),
         ".SH ENVIRONMENT",
+        ".TP\n\\fBPROC_CACHE_SOCKET\\fR\nWhere the engine answers, and where it is asked.",
         ".TP\n\\fBNO_COLOR\\fR\nNo colour, even on a terminal.",
         ".TP\n\\fBPROC_CACHE_DEBUG\\fR\nA bug shows its traceback.",
+        ".SH FILES",
+        ".TP\n\\fI/run/proc\\-cache.sock\\fR, \\fI$XDG_RUNTIME_DIR/proc\\-cache.sock\\fR\n"
+        "Where an engine of root, or of another user, answers; unless PROC_CACHE_SOCKET says otherwise.",
         ".SH SEE ALSO\nps(1), pstree(1), forkstat(8), proc(5), netlink(7)",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _man_option(option: Option) -> str:
+    names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.names)
+    metavar = f" \\fI{_roff(option.metavar)}\\fR" if option.metavar else ""
+    return f".TP\n{names}{metavar}\n{_roff(option.help)}"
 
 
 EXIT_STATUSES = (
@@ -149,201 +166,14 @@ def _roff(text: str) -> str:
     return text.replace("\\", "\\e").replace("-", "\\-").replace("`", "").replace("'", "\\(aq")
 
 
-# --- completions -------------------------------------------------------------------------------------------
-
-
-def bash_completion(commands: tuple[Command, ...]) -> str:
-    """Write completions/proc-cache.bash."""
-    names = " ".join(command.name for command in commands)
-    cases = "\n".join(_bash_case(command) for command in commands)
-    return f"""{_generated("#")}
-# Names come from other users' processes: they are compared and quoted, never given to `compgen -W`, which
-# expands what is in its list, command substitutions included.
-_proc_cache_names() {{
-    local name
-    while IFS= read -r name; do
-        [[ $name == "$1"* ]] && COMPREPLY+=("$(printf '%q' "$name")")
-    done < <(ps -e -o comm= 2>/dev/null | sort -u)
-}}
-
-_proc_cache() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command= word options
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case $word in -*) ;; *) command=$word; break ;; esac
-    done
-    COMPREPLY=()
-    case $prev in
-        --cmd) _proc_cache_names "$cur"; return ;;
-        --user) COMPREPLY=($(compgen -u -- "$cur")); return ;;
-        --under) COMPREPLY=($(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur")); return ;;
-        --events) COMPREPLY=($(compgen -W "{" ".join(EVENT_KINDS)}" -- "$cur")); return ;;
-        --count|--duration) return ;;
-    esac
-    case $command in
-        "") options="{names} --version --help" ;;
-{cases}
-    esac
-    if [[ -n $command && $cur != -* ]]; then
-        case $command in
-            chain) COMPREPLY=($(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur")) ;;
-            descendant)
-                if [[ $prev == descendant ]]; then
-                    COMPREPLY=($(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur"))
-                else
-                    _proc_cache_names "$cur"
-                fi ;;
-            watch) COMPREPLY=($(compgen -c -- "$cur")) ;;
-        esac
-        return
-    fi
-    COMPREPLY=($(compgen -W "$options" -- "$cur"))
-}}
-complete -F _proc_cache proc-cache
-"""
-
-
-def _bash_case(command: Command) -> str:
-    words = " ".join(name for option in command.options for name in option.names if name.startswith("--"))
-    choices = "".join(
-        f'\n            [[ $prev == {option.names[-1]} ]] && {{ COMPREPLY=($(compgen -W "{" ".join(option.choices)}"'
-        ' -- "$cur")); return; }'
-        for option in command.options
-        if option.choices
-    )
-    return f'        {command.name}){choices}\n            options="{words}" ;;'
-
-
-def zsh_completion(commands: tuple[Command, ...]) -> str:
-    """Write completions/_proc-cache."""
-    described = "\n".join(f"        {_quote(f'{c.name}:{c.summary}')}" for c in commands)
-    cases = "\n".join(_zsh_case(command) for command in commands)
-    return f"""#compdef proc-cache
-{_generated("#")}
-_proc_cache_pids() {{
-    local -a pids
-    pids=(${{(f)"$(ps -e -o pid=,comm=,user= 2>/dev/null | awk '{{print $1 ":" $2 " (" $NF ")"}}')"}})
-    _describe -V process pids
-}}
-
-_proc_cache_names() {{
-    local -a names
-    names=(${{(fu)"$(ps -e -o comm= 2>/dev/null)"}})
-    compadd -a names
-}}
-
-_proc_cache() {{
-    local -a commands
-    commands=(
-{described}
-    )
-    if (( CURRENT == 2 )); then
-        _describe command commands
-        _arguments '--version[Show the version and exit.]' '(-h --help)'{{-h,--help}}'[Show this message and exit.]'
-        return
-    fi
-    local command=$words[2]
-    shift words
-    (( CURRENT-- ))
-    case $command in
-{cases}
-    esac
-}}
-
-_proc_cache "$@"
-"""
-
-
-def _zsh_case(command: Command) -> str:
-    lines = [
-        f"            {_quote(_zsh_option(name, option))}" for option in command.options for name in option.names
-    ]
-    lines += {
-        "chain": ["            '*:process:_proc_cache_pids'"],
-        "descendant": ["            '1:process:_proc_cache_pids'", "            '2:name:_proc_cache_names'"],
-        "watch": ["            '*::command:_normal'"],
-    }.get(command.name, [])
-    return f"        {command.name}) _arguments -s \\\n" + " \\\n".join(lines) + " ;;"
-
-
-_ZSH_ACTIONS = {
-    "--cmd": ":name:_proc_cache_names",
-    "--user": ":user:_users",
-    "--under": ":process:_proc_cache_pids",
-}
-
-
-def _zsh_option(name: str, option: Option) -> str:
-    text = option.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
-    if option.choices:
-        action = f":format:({' '.join(option.choices)})"
-    else:
-        action = _ZSH_ACTIONS.get(name, f":{option.metavar}:" if option.metavar else "")
-    return f"{name}[{text}]{action}"
-
-
-def fish_completion(commands: tuple[Command, ...]) -> str:
-    """Write completions/proc-cache.fish."""
-    names = " ".join(command.name for command in commands)
-    lines = [
-        _generated("#"),
-        "function __proc_cache_pids",
-        "    ps -e -o pid=,comm=,user= 2>/dev/null | string trim | string replace -r '^(\\d+)\\s+(.*)$' '$1\\t$2'",
-        "end",
-        "function __proc_cache_names",
-        "    ps -e -o comm= 2>/dev/null | sort -u",
-        "end",
-        "complete -c proc-cache -f",
-        f"complete -c proc-cache -n 'not __fish_seen_subcommand_from {names}' -l version -d 'Show the version and exit.'",
-    ]
-    for command in commands:
-        lines.append(
-            f"complete -c proc-cache -n 'not __fish_seen_subcommand_from {names}' -a {command.name}"
-            f" -d {_quote(command.summary)}"
-        )
-        seen = f"-n '__fish_seen_subcommand_from {command.name}'"
-        lines += [f"complete -c proc-cache {seen} {_fish_option(option)}" for option in command.options]
-        if command.name in ("chain", "descendant"):
-            lines.append(f"complete -c proc-cache {seen} -k -a '(__proc_cache_pids)'")
-        if command.name == "descendant":
-            lines.append(f"complete -c proc-cache {seen} -a '(__proc_cache_names)'")
-        if command.name == "watch":
-            lines.append(f"complete -c proc-cache {seen} -a '(__fish_complete_subcommand)'")
-    return "\n".join(lines) + "\n"
-
-
-_FISH_VALUES = {
-    "--cmd": "'(__proc_cache_names)'",
-    "--user": "'(__fish_complete_users)'",
-    "--under": "'(__proc_cache_pids)'",
-    "--events": f"'{' '.join(EVENT_KINDS)}'",
-}
-
-
-def _fish_option(option: Option) -> str:
-    words = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
-    if option.metavar:
-        words.append("-x")
-        values = f"'{' '.join(option.choices)}'" if option.choices else _FISH_VALUES.get(option.names[-1])
-        if values:
-            words.append(f"-a {values}")
-    return " ".join([*words, f"-d {_quote(option.help)}"])
-
-
-def _generated(mark: str) -> str:
-    return f"{mark} Generated by docs/generate.py from the command line's own declarations; edit those."
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 def generate(root: Path) -> dict[Path, str]:
     """Give every generated file, by its path."""
     commands = read_commands()
+    with_global = (read_global(), *commands)
     return {
-        root / "completions" / "proc-cache.bash": bash_completion(commands),
-        root / "completions" / "_proc-cache": zsh_completion(commands),
-        root / "completions" / "proc-cache.fish": fish_completion(commands),
+        root / "completions" / "proc-cache.bash": bash_completion(with_global),
+        root / "completions" / "_proc-cache": zsh_completion(with_global),
+        root / "completions" / "proc-cache.fish": fish_completion(with_global),
         root / "docs" / "man" / "proc-cache.1": man_page(commands),
         root / "docs" / "reference" / "commands.md": command_reference(commands),
     }

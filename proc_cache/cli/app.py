@@ -188,7 +188,7 @@ def serve(  # noqa: PLR0913
     ttl: Ttl = f"{PID_TREE_TTL_SECS}s",  # type: ignore[assignment]
     group: Annotated[
         int | None,
-        typer.Option("--group", metavar="NAME", parser=quantities.group, help="Let this group ask too."),
+        typer.Option("--group", metavar="GROUP", parser=quantities.group, help="Let this group ask too."),
     ] = None,
     record: Record = None,
     keep: Keep = None,

@@ -27,6 +27,8 @@ class Form(Record):
 
 def read(arguments: list[str]) -> Action | None:
     """Give what is to be done for a plain query, None for anything else."""
+    if arguments[:1] == ["_complete"]:
+        return _complete(arguments[1:])
     form = _FORMS.get(arguments[0]) if arguments else None
     if form is None:
         return None
@@ -79,6 +81,13 @@ def _snapshot(words: list[str], options: Options) -> Action | None:
     from . import snapshot as command
 
     return lambda: command.run(Selection(with_dead="--dead" in options), options.get("--format"), _where(options))
+
+
+def _complete(words: list[str]) -> Action:
+    """What the shells' completions ask; not for people, so Typer does not know it and help does not show it."""
+    from . import complete as command
+
+    return lambda: command.run(words)
 
 
 _CHAIN_FORMS = ("chain", "tree", "json", "ndjson")

@@ -25,6 +25,7 @@ _SIGNALS_NOBODY = b"-1"
 
 _STAT_SIZE = 4096
 _CMDLINE_USUAL = 4096  # bytes that hold nearly every argv: for more, the memory alone takes longer than the read
+_COMM_SIZE = 64  # a kernel worker tells what it works on too
 _GONE = (ENOENT, ESRCH, ENOTDIR)
 _REFUSED = (EPERM, EACCES)
 _READ = os.O_RDONLY | os.O_CLOEXEC
@@ -110,6 +111,21 @@ class ProcReader:
         """Read the stat of a process or thread; None where it is gone. Raises ProcessHiddenError."""
         return _parse_or_gone(self._read(pid, f"{self.root}/{pid}/stat", _STAT_SIZE))
 
+    def glance(self, pid: int) -> tuple[bytes, int] | None:
+        """Read name and user of a process, and nothing else; None where it is gone. Raises ProcessHiddenError."""
+        directory = -1
+        try:
+            directory = os.open(f"{self.root}/{pid}", _DIRECTORY)
+            uid = os.fstat(directory).st_uid  # first, for the same reason as in `see`
+            comm = _read_in(directory, "comm", _COMM_SIZE)
+            return (comm.removesuffix(b"\n"), uid) if comm else None
+        except OSError as error:
+            _raise_unless_gone(error, pid)
+            return None
+        finally:
+            if directory >= 0:
+                os.close(directory)
+
     def see(self, pid: int, *, with_tids: bool = False) -> Sighting | None:
         """Read a process whole; None where it is gone. Raises ProcessHiddenError.
 
@@ -175,7 +191,7 @@ class ProcReader:
     def thread_name(self, pid: int, tid: int) -> str | None:
         """Read the name of one thread; None where it is gone."""
         try:
-            data = self._read(tid, f"{self.root}/{pid}/task/{tid}/comm", 64)
+            data = self._read(tid, f"{self.root}/{pid}/task/{tid}/comm", _COMM_SIZE)
         except ProcessHiddenError:
             return None
         return decode_name(data.removesuffix(b"\n")) if data else None

@@ -79,6 +79,10 @@ def test_all_else_is_left_to_typer(arguments: list[str]) -> None:
     assert plain.read(arguments) is None
 
 
+def test_what_completions_ask_is_read_here_alone() -> None:
+    assert plain.read(["_complete", "pids", "--help"]) is not None
+
+
 def test_chain_reads_stdin_either_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from io import BytesIO, TextIOWrapper
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.helpers.shells import load_generator
 
 ROOT = Path(__file__).parents[2]
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_generated_files_are_up_to_date() -> None:
-    for path, text in _generator().generate(ROOT).items():
+    for path, text in load_generator().generate(ROOT).items():
         assert path.read_text() == text, f"{path} is old: run `python docs/generate.py`"
 
 
@@ -36,35 +29,46 @@ def test_completions_parse(shell: str, file: str) -> None:
     subprocess.run([shell, "-n", str(ROOT / "completions" / file)], check=True)
 
 
-def _complete_in_bash(words: list[str], fake_bin: Path) -> list[str]:
-    quoted = " ".join(f"'{word}'" for word in words)
-    script = f"""
-        PATH={fake_bin}:$PATH
-        source {ROOT}/completions/proc-cache.bash
-        COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}
-        _proc_cache
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    return result.stdout.split("\n")[:-1]
+def test_a_kind_follows_from_what_help_calls_it() -> None:
+    generator = load_generator()
+    option = generator.Option(("--under",), "PID[@TIME]|CMD", (), "Only what is under this.")
+    command = generator.Command("find", "Find.", (generator.Argument("FILE...", ""),), (option,))
+    nothing = generator.Command("", "", (), ())
+    bash, zsh, fish = (
+        write((nothing, command))
+        for write in (generator.bash_completion, generator.zsh_completion, generator.fish_completion)
+    )
+    assert "'find --under') kind='targets'" in bash
+    assert "--under=[Only what is under this.]:PID[@TIME]|CMD:_proc_cache_targets" in zsh
+    assert "-l under -x -k -a '(__proc_cache_targets)'" in fish
+    assert "'find '*) kind=files" in bash
+    assert "'*:files:_files'" in zsh
 
 
-def _fake_ps(folder: Path, output: str) -> Path:
-    (folder / "ps").write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
-    (folder / "ps").chmod(0o755)
-    return folder
+def test_no_mark_is_left_in_what_is_generated() -> None:
+    for path, text in load_generator().generate(ROOT).items():
+        assert not re.search(r"@[A-Z]+@", text), path
 
 
-def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
-    assert _complete_in_bash(["proc-cache", "de"], tmp_path) == ["descendant"]
-    assert "--under" in _complete_in_bash(["proc-cache", "snapshot", "--"], tmp_path)
-    assert _complete_in_bash(["proc-cache", "chain", "--format", "nd"], tmp_path) == ["ndjson"]
+def test_the_man_page_is_set_without_a_warning() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("no groff on this machine")
+    page = ROOT / "docs" / "man" / "proc-cache.1"
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, text=True, check=True)
+    assert not done.stderr
+    assert "proc-cache descendant [OPTIONS] PID CMD" in re.sub(r".\x08|\x1b\[[0-9;]*m", "", done.stdout)
 
 
-def test_bash_never_runs_the_name_of_a_process(tmp_path: Path) -> None:
-    marker = tmp_path / "ran"
-    fake = _fake_ps(tmp_path, f"sshd\n$(touch {marker})\n`touch {marker}`")
-    names = _complete_in_bash(["proc-cache", "descendant", "1", ""], fake)
-    assert "sshd" in names
-    assert len(names) == 3
-    assert not marker.exists()
+def test_a_wheel_carries_completions_and_man_page() -> None:
+    """To where the shells and man(1) look for them below a prefix."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {ROOT / source for source in shared} == {
+        path for path in load_generator().generate(ROOT) if path.suffix != ".md"
+    }
+    assert sorted(shared.values()) == [
+        "share/bash-completion/completions/proc-cache",
+        "share/fish/vendor_completions.d/proc-cache.fish",
+        "share/man/man1/proc-cache.1",
+        "share/zsh/site-functions/_proc-cache",
+    ]

@@ -172,6 +172,7 @@ def test_one_module_reads_clocks() -> None:
 
 ONE_SHOT = [
     "proc_cache.cli.chain",
+    "proc_cache.cli.complete",
     "proc_cache.service.client",
     "proc_cache.query",
     "proc_cache.engine.view",

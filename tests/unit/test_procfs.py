@@ -121,6 +121,25 @@ def test_see_a_process(proc: Path, reader: ProcReader) -> None:
     assert seen.tids == ()
 
 
+@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if name])
+def test_glance_at_a_process(proc: Path, reader: ProcReader, name: bytes) -> None:
+    folder = write_process(proc, 42)
+    (folder / "comm").write_bytes(name + b"\n")
+    assert reader.glance(42) == (name, folder.stat().st_uid)
+    (folder / "comm").write_bytes(b"")  # of one that is on its way out
+    assert reader.glance(42) is None
+    assert reader.glance(43) is None
+
+
+def test_a_glance_is_refused_where_proc_refuses(
+    proc: Path, reader: ProcReader, failing: Callable[[str, str, int], None]
+) -> None:
+    write_process(proc, 42)
+    failing("open", "42", EACCES)
+    with pytest.raises(ProcessHiddenError):
+        reader.glance(42)
+
+
 def test_see_with_tids(proc: Path, reader: ProcReader) -> None:
     write_process(proc, 42, tids=(44, 43))
     seen = reader.see(42, with_tids=True)

@@ -35,7 +35,7 @@ _proc_cache() {
             [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "table tree json ndjson" -- "$cur")); return; }
             options="--format --cmd --user --under --dead --at --around --within --no-engine --from --help" ;;
         watch)
-            [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "live lines ndjson" -- "$cur")); return; }
+            [[ $prev == --format ]] && { COMPREPLY=($(compgen -W "live lines tree json ndjson" -- "$cur")); return; }
             options="--format --events --cmd --user --under --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --help" ;;
     esac
     if [[ -n $command && $cur != -* ]]; then

@@ -44,7 +44,7 @@ complete -c proc-cache -n '__fish_seen_subcommand_from snapshot' -l no-engine -d
 complete -c proc-cache -n '__fish_seen_subcommand_from snapshot' -l from -x -d 'Ask this history, which --record wrote.'
 complete -c proc-cache -n '__fish_seen_subcommand_from snapshot' -s h -l help -d 'Show this message and exit.'
 complete -c proc-cache -n 'not __fish_seen_subcommand_from chain descendant serve snapshot watch' -a watch -d 'Show processes as they are born, run programs and end; or, with --from, as they did.'
-complete -c proc-cache -n '__fish_seen_subcommand_from watch' -l format -x -a 'live lines ndjson' -d 'How to show. Default: live on a terminal, lines otherwise.'
+complete -c proc-cache -n '__fish_seen_subcommand_from watch' -l format -x -a 'live lines tree json ndjson' -d 'How to show. Default: live on a terminal, lines otherwise; of a COMMAND on a terminal its tree.'
 complete -c proc-cache -n '__fish_seen_subcommand_from watch' -l events -x -a 'fork exec exit comm uid sid' -d 'Kinds of event: fork, exec, exit, comm, uid, sid.'
 complete -c proc-cache -n '__fish_seen_subcommand_from watch' -l cmd -x -a '(__proc_cache_names)' -d 'Only processes of this name.'
 complete -c proc-cache -n '__fish_seen_subcommand_from watch' -l user -x -a '(__fish_complete_users)' -d 'Only processes of this user (name or uid).'

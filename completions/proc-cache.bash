@@ -24,7 +24,7 @@ _proc_cache_option() { # COMMAND OPTION: sets `kind` to what the option takes, t
         'snapshot --cmd' | 'watch --cmd') kind='cmds' ;;
         'snapshot --user' | 'watch --user') kind='users' ;;
         'snapshot --under' | 'snapshot --around' | 'watch --under') kind='pids' ;;
-        'watch --format') kind='one-of live lines ndjson' ;;
+        'watch --format') kind='one-of live lines tree json ndjson' ;;
         'watch --events') kind='some-of fork exec exit comm uid sid' ;;
         *) kind= ;;
     esac

@@ -116,7 +116,7 @@ complete -c proc-cache -n "__proc_cache_is_at 'snapshot [0-9]+'" -l within -x -d
 complete -c proc-cache -n "__proc_cache_is_at 'snapshot [0-9]+'" -l no-engine -d 'Ask /proc, even where an engine is running.'
 complete -c proc-cache -n "__proc_cache_is_at 'snapshot [0-9]+'" -l from -r -F -d 'Ask this history, which --record wrote.'
 complete -c proc-cache -n "__proc_cache_is_at 'snapshot [0-9]+'" -s h -l help -d 'Show this message and exit.'
-complete -c proc-cache -n "__proc_cache_is_at 'watch [0-9]+'" -l format -x -k -a 'live lines ndjson' -d 'How to show. Default: live on a terminal, lines otherwise.'
+complete -c proc-cache -n "__proc_cache_is_at 'watch [0-9]+'" -l format -x -k -a 'live lines tree json ndjson' -d 'How to show. Default: live on a terminal, lines otherwise; of a COMMAND on a terminal its tree.'
 complete -c proc-cache -n "__proc_cache_is_at 'watch [0-9]+'" -l events -x -k -a '(__proc_cache_list fork exec exit comm uid sid)' -d 'Kinds of event: fork, exec, exit, comm, uid, sid.'
 complete -c proc-cache -n "__proc_cache_is_at 'watch [0-9]+'" -l cmd -x -k -a '(__proc_cache_cmds)' -d 'Only processes of this name.'
 complete -c proc-cache -n "__proc_cache_is_at 'watch [0-9]+'" -l user -x -k -a '(__fish_complete_users)' -d 'Only processes of this user (name or uid).'

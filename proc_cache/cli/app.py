@@ -82,8 +82,11 @@ SnapshotFormat = Annotated[
     typer.Option("--format", help="How to list. Default: table."),
 ]
 WatchFormat = Annotated[
-    Literal["live", "lines", "ndjson"] | None,
-    typer.Option("--format", help="How to show. Default: live on a terminal, lines otherwise."),
+    Literal["live", "lines", "tree", "json", "ndjson"] | None,
+    typer.Option(
+        "--format",
+        help="How to show. Default: live on a terminal, lines otherwise; of a COMMAND on a terminal its tree.",
+    ),
 ]
 
 
@@ -255,9 +258,12 @@ def watch(  # noqa: PLR0913
     """Show processes as they are born, run programs and end; or, with --from, as they did.
 
     A running engine is asked; else, and with --record, --capacity, --ttl or --no-realtime, one is started that
-    ends with this. With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its
-    output goes to stderr, so that stdout has the events alone. Exit status 69: the kernel's events cannot be had
-    here.
+    ends with this. Exit status 69: the kernel's events cannot be had here.
+
+    With a COMMAND: run it, watch its descendants, end with it and exit with its status. On a terminal it has the
+    terminal to itself, and at its end comes the tree of all it started, what failed first. In a pipe stdout has
+    the events (or, with --format tree or json, the tree), what the command writes goes to stderr, and after the
+    events the tree does too. 127: there is no such COMMAND; 126: it cannot be run.
     """
     from . import watch as watching
     from .capture import CaptureOptions
@@ -266,6 +272,10 @@ def watch(  # noqa: PLR0913
         kinds = watching.parse_events(events)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--events") from error
+    try:
+        watching.check_form(form, command or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from error
     if history is not None and (command or record):
         raise typer.BadParameter("a history is shown alone: no COMMAND, no --record", param_hint="--from")
     retention = CacheParams(capacity, ttl / 1e9)

@@ -7,36 +7,37 @@ from typing import TYPE_CHECKING
 from ..render.chain import walk_text
 from ..render.events import event_text
 from ..service.facts import Told, ToldUsers
-from ..service.following import ChildEnded, Missed
+from ..service.following import Missed
 from .terminal import flush, tell, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable
 
     from ..service.following import Piece
 
 
 class Lines:
-    """Writes what it is shown; `count` is how many events, and no more."""
+    """Writes what it is shown of some kinds of event, or of all; `count` is how many, and no more."""
 
-    def __init__(self, *, is_json: bool, count: int | None) -> None:
+    def __init__(self, *, is_json: bool, count: int | None, kinds: Collection[type] | None = None) -> None:
         self._is_json = is_json
         self._left = count
+        self._kinds = kinds
         self._users = ToldUsers()
         self.is_done = False
-        self.ended_children: set[int] = set()
 
-    def show(self, pieces: Iterator[Piece]) -> None:
+    def show(self, pieces: Iterable[Piece]) -> None:
         """Write the events among them."""
         for piece in pieces:
-            if isinstance(piece, ChildEnded):
-                self.ended_children.add(piece.pid)
-            elif isinstance(piece, Missed):
+            if isinstance(piece, Missed):
                 flush()  # what stands before it, where both go to one place
                 tell(_missed(piece))
-            elif isinstance(piece, Told) and not self.is_done:
+            elif isinstance(piece, Told) and not self.is_done and self._is_asked_for(piece):
                 self._write(piece)
         flush()
+
+    def _is_asked_for(self, told: Told) -> bool:
+        return self._kinds is None or told.kind in self._kinds
 
     def _write(self, told: Told) -> None:
         process = told.freeze(self._users)

@@ -10,6 +10,7 @@ from ..render.escape import escape
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from ..render.style import Style
 
@@ -19,14 +20,16 @@ def is_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def style() -> Style:
-    """Colour and width of the terminal; no colour under NO_COLOR (https://no-color.org)."""
+def style(stream: TextIO | None = None) -> Style:
+    """Colour and width of the terminal at stdout, or a stream; no colour under NO_COLOR (https://no-color.org)."""
     from ..render.style import PLAIN, Style
 
-    if not sys.stdout.isatty():
+    stream = stream or sys.stdout
+    if not stream.isatty():
         return PLAIN
-    width = os.get_terminal_size(sys.stdout.fileno()).columns or None  # 0: a terminal that has not said
-    return Style(is_coloured=is_terminal() and not os.environ.get("NO_COLOR"), width=width)
+    width = os.get_terminal_size(stream.fileno()).columns or None  # 0: a terminal that has not said
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return Style(is_coloured=not is_dumb and not os.environ.get("NO_COLOR"), width=width)
 
 
 def write(text: str) -> None:

@@ -5,32 +5,30 @@ It draws and writes only. An engine captures, in a process of its own: one that 
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import EngineHungUpError, EngineUnavailableError
 from ..events import KINDS, Exec, Exit, Fork
 from ..kernel.clocks import deadline_s, left_s
+from ..selection import Selection
 from ..service.client import EngineClient
-from . import exit_status
+from . import command, exit_status
 from .child import EngineChild
-from .forwarding import SignalForwarding
+from .command import TREE_FORMS
 from .lines import Lines
 from .signals import TerminatedError, unwind_on_sighup
-from .terminal import abandon_stdout, is_terminal, tell
+from .terminal import is_terminal, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..selection import Selection
     from ..service.following import Following
     from .capture import CaptureOptions
     from .live import LiveView
 
 _TICK_S = 0.25
-_LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has ended
 
 
 class WatchOptions:
@@ -50,7 +48,7 @@ class WatchOptions:
         capture: CaptureOptions,
         needs_own_engine: bool = False,
     ) -> None:
-        self.form = "live" if is_live(form, command) else form or "lines"
+        self.form = form or _default_form(command)
         self.events = events or frozenset((Fork, Exec, Exit))
         self.selection = selection
         self.count = count
@@ -60,14 +58,29 @@ class WatchOptions:
         self.needs_own_engine = needs_own_engine
 
     @property
+    def is_narrowed(self) -> bool:
+        """Tell whether some processes are not asked for."""
+        return self.selection != Selection()
+
+    @property
     def event_names(self) -> tuple[str, ...]:
         """The kinds of event that are asked for, by name."""
         return tuple(name for name, kind in KINDS.items() if kind in self.events)
 
 
-def is_live(form: str | None, command: Sequence[str] | None) -> bool:
-    """Tell whether the screen is to be drawn on, for these options and where stdout goes."""
-    return form == "live" or (form is None and is_terminal() and not command)
+def _default_form(command: Sequence[str]) -> str:
+    """Give the form for where stdout goes: a screen that can be drawn on, or not."""
+    if command:
+        return "tree" if sys.stdout.isatty() else "lines"
+    return "live" if is_terminal() else "lines"
+
+
+def check_form(form: str | None, command: Sequence[str]) -> None:
+    """Raise ValueError where that form cannot be had."""
+    if form in TREE_FORMS and not command:
+        raise ValueError(f"{form} is the closing tree of a command; give -- COMMAND too, or --format ndjson")
+    if form == "live" and command:
+        raise ValueError("the screen is the command's own; give tree, lines, json or ndjson")
 
 
 def parse_events(words: str) -> frozenset[type]:
@@ -85,7 +98,7 @@ def run(options: WatchOptions) -> int:
     try:
         with _engine(options) as client:
             if options.command:
-                return _run_command(client, options)
+                return command.run(client, options)
             return _follow(client, options)
     except EngineHungUpError as error:
         tell(f"the watch is over, for {error}; run it again")
@@ -94,6 +107,8 @@ def run(options: WatchOptions) -> int:
         tell(f"cannot watch: {error}")
         return exit_status.UNAVAILABLE
     except (KeyboardInterrupt, TerminatedError):
+        if options.command:
+            raise  # before it could be run: whoever looks at the status must not take it for done
         return exit_status.ANSWERED  # the usual end of a stream
 
 
@@ -144,42 +159,3 @@ def _show(following: Following, shown: Lines | LiveView, deadline: float | None)
     while not shown.is_done and (deadline is None or left_s(deadline)):
         timeout_s = _TICK_S if deadline is None else min(_TICK_S, left_s(deadline))
         shown.show(following.take(timeout_s))
-
-
-def _run_command(client: EngineClient, options: WatchOptions) -> int:
-    """Run the command with its output on our stderr: stdout has the events, and nothing else."""
-    lines = Lines(is_json=options.form == "ndjson", count=options.count)
-    me = os.getpid()
-    with (
-        client.events(options.event_names, options.selection, children_of=me) as following,
-        SignalForwarding() as forwarding,
-    ):
-        try:
-            child = subprocess.Popen(options.command, stdout=2)
-        except OSError as error:
-            tell(f"cannot run {options.command[0]}: {error.strerror}")
-            return exit_status.USAGE
-        forwarding.to(child)
-        end = deadline_s(options.duration_s) if options.duration_s is not None else None
-        is_told = True
-        while is_told and child.poll() is None:
-            is_told = _show_unless_closed(lines, following, _TICK_S / 5)
-            lines.is_done = lines.is_done or (end is not None and not left_s(end))
-        child.wait()
-        last = deadline_s(_LAST_WORDS_S)
-        while is_told and child.pid not in lines.ended_children and left_s(last):
-            is_told = _show_unless_closed(lines, following, left_s(last))
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
-
-
-def _show_unless_closed(lines: Lines, following: Following, timeout_s: float) -> bool:
-    """Show beside a command, which goes on when nobody reads us any more; false where the engine has ended."""
-    try:
-        lines.show(following.take(timeout_s))
-    except BrokenPipeError:
-        lines.is_done = True
-        abandon_stdout()
-    except EngineUnavailableError as error:
-        tell(f"{error}; the command goes on, and nothing more is told of it")
-        return False
-    return True

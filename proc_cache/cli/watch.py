@@ -18,6 +18,7 @@ from . import exit_status
 from .child import EngineChild
 from .forwarding import SignalForwarding
 from .lines import Lines
+from .searched import searched
 from .signals import TerminatedError, unwind_on_sighup
 from .terminal import abandon_stdout, is_terminal, tell
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..service.following import Following
     from .capture import CaptureOptions
     from .live import LiveView
+    from .pattern import NamePattern
+    from .searched import Searched
 
 _TICK_S = 0.25
 _LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has ended
@@ -36,7 +39,17 @@ _LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has end
 class WatchOptions:
     """What to show, how, and for how long; `capture` is how, where an engine is started for it."""
 
-    __slots__ = ("capture", "command", "count", "duration_s", "events", "form", "needs_own_engine", "selection")
+    __slots__ = (
+        "capture",
+        "command",
+        "count",
+        "duration_s",
+        "events",
+        "form",
+        "needs_own_engine",
+        "pattern",
+        "selection",
+    )
 
     def __init__(  # noqa: PLR0913
         self,
@@ -49,10 +62,14 @@ class WatchOptions:
         command: Sequence[str],
         capture: CaptureOptions,
         needs_own_engine: bool = False,
+        pattern: NamePattern | None = None,
     ) -> None:
         self.form = "live" if is_live(form, command) else form or "lines"
         self.events = events or frozenset((Fork, Exec, Exit))
+        if selection.is_about_ends:
+            self.events &= {Exit}  # what has not ended cannot match
         self.selection = selection
+        self.pattern = pattern
         self.count = count
         self.duration_s = duration_s
         self.command = list(command)
@@ -133,14 +150,15 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
         from .live import LiveView
 
         with client.pictures(options.selection) as following, LiveView() as view:
-            _show(following, view, deadline)
+            _show(searched(following, options.pattern), view, deadline)
     else:
         with client.events(options.event_names, options.selection) as following:
-            _show(following, Lines(is_json=options.form == "ndjson", count=options.count), deadline)
+            lines = Lines(is_json=options.form == "ndjson", count=options.count)
+            _show(searched(following, options.pattern), lines, deadline)
     return exit_status.ANSWERED
 
 
-def _show(following: Following, shown: Lines | LiveView, deadline: float | None) -> None:
+def _show(following: Following | Searched, shown: Lines | LiveView, deadline: float | None) -> None:
     while not shown.is_done and (deadline is None or left_s(deadline)):
         timeout_s = _TICK_S if deadline is None else min(_TICK_S, left_s(deadline))
         shown.show(following.take(timeout_s))
@@ -151,9 +169,10 @@ def _run_command(client: EngineClient, options: WatchOptions) -> int:
     lines = Lines(is_json=options.form == "ndjson", count=options.count)
     me = os.getpid()
     with (
-        client.events(options.event_names, options.selection, children_of=me) as following,
+        client.events(options.event_names, options.selection, children_of=me) as stream,
         SignalForwarding() as forwarding,
     ):
+        following = searched(stream, options.pattern)
         try:
             child = subprocess.Popen(options.command, stdout=2)
         except OSError as error:
@@ -172,7 +191,7 @@ def _run_command(client: EngineClient, options: WatchOptions) -> int:
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _show_unless_closed(lines: Lines, following: Following, timeout_s: float) -> bool:
+def _show_unless_closed(lines: Lines, following: Following | Searched, timeout_s: float) -> bool:
     """Show beside a command, which goes on when nobody reads us any more; false where the engine has ended."""
     try:
         lines.show(following.take(timeout_s))

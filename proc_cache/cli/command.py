@@ -21,6 +21,7 @@ from . import exit_status
 from .forwarding import SignalForwarding
 from .gathering import Gathering
 from .lines import Lines
+from .searched import searched
 from .terminal import abandon_stdout, flush, style, tell, write, write_lines
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..service.client import EngineClient
     from ..service.following import Following, Piece
+    from .searched import Searched
     from .watch import WatchOptions
 
 TREE_FORMS = ("tree", "json")  # nothing while the command runs, and all at its end
@@ -42,7 +44,7 @@ def run(client: EngineClient, options: WatchOptions) -> int:
     kinds = options.events if options.form == "ndjson" else options.events | family.KINDS
     names = tuple(name for name, kind in KINDS.items() if kind in kinds)
     with (
-        client.events(names, options.selection, children_of=os.getpid()) as following,
+        client.events(names, options.selection, children_of=os.getpid()) as stream,
         SignalForwarding() as forwarding,
     ):
         began_ns = boottime_ns()
@@ -51,7 +53,7 @@ def run(client: EngineClient, options: WatchOptions) -> int:
         except OSError as error:
             return _explain(options.command[0], error)
         forwarding.to(child)
-        watch = _CommandWatch(options, following)
+        watch = _CommandWatch(options, searched(stream, options.pattern))
         watch.follow(child)
         ended_ns = boottime_ns()
         forwarding.write_from_the_background()
@@ -88,7 +90,7 @@ def _reason(program: str, error: OSError) -> str:
 class _CommandWatch:
     """Takes what is told while the command runs: to the lines, and to the tree."""
 
-    def __init__(self, options: WatchOptions, following: Following) -> None:
+    def __init__(self, options: WatchOptions, following: Following | Searched) -> None:
         self._following = following
         self._form = options.form
         self._deadline = deadline_s(options.duration_s) if options.duration_s is not None else None

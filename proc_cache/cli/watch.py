@@ -18,6 +18,7 @@ from . import command, exit_status
 from .child import EngineChild
 from .command import TREE_FORMS
 from .lines import Lines
+from .searched import searched
 from .signals import TerminatedError, unwind_on_sighup
 from .terminal import is_terminal, tell
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ..service.following import Following
     from .capture import CaptureOptions
     from .live import LiveView
+    from .pattern import NamePattern
+    from .searched import Searched
 
 _TICK_S = 0.25
 
@@ -34,7 +37,17 @@ _TICK_S = 0.25
 class WatchOptions:
     """What to show, how, and for how long; `capture` is how, where an engine is started for it."""
 
-    __slots__ = ("capture", "command", "count", "duration_s", "events", "form", "needs_own_engine", "selection")
+    __slots__ = (
+        "capture",
+        "command",
+        "count",
+        "duration_s",
+        "events",
+        "form",
+        "needs_own_engine",
+        "pattern",
+        "selection",
+    )
 
     def __init__(  # noqa: PLR0913
         self,
@@ -47,10 +60,14 @@ class WatchOptions:
         command: Sequence[str],
         capture: CaptureOptions,
         needs_own_engine: bool = False,
+        pattern: NamePattern | None = None,
     ) -> None:
         self.form = form or _default_form(command)
         self.events = events or frozenset((Fork, Exec, Exit))
+        if selection.is_about_ends:
+            self.events &= {Exit}  # what has not ended cannot match
         self.selection = selection
+        self.pattern = pattern
         self.count = count
         self.duration_s = duration_s
         self.command = list(command)
@@ -60,7 +77,7 @@ class WatchOptions:
     @property
     def is_narrowed(self) -> bool:
         """Tell whether some processes are not asked for."""
-        return self.selection != Selection()
+        return self.selection != Selection() or self.pattern is not None
 
     @property
     def event_names(self) -> tuple[str, ...]:
@@ -148,14 +165,15 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
         from .live import LiveView
 
         with client.pictures(options.selection) as following, LiveView() as view:
-            _show(following, view, deadline)
+            _show(searched(following, options.pattern), view, deadline)
     else:
         with client.events(options.event_names, options.selection) as following:
-            _show(following, Lines(is_json=options.form == "ndjson", count=options.count), deadline)
+            lines = Lines(is_json=options.form == "ndjson", count=options.count)
+            _show(searched(following, options.pattern), lines, deadline)
     return exit_status.ANSWERED
 
 
-def _show(following: Following, shown: Lines | LiveView, deadline: float | None) -> None:
+def _show(following: Following | Searched, shown: Lines | LiveView, deadline: float | None) -> None:
     while not shown.is_done and (deadline is None or left_s(deadline)):
         timeout_s = _TICK_S if deadline is None else min(_TICK_S, left_s(deadline))
         shown.show(following.take(timeout_s))

@@ -16,6 +16,11 @@ PID_TREE_TTL_SECS = 600
 COMM_MAX_BYTES = 15  # TASK_COMM_LEN is 16 with its NUL (linux/sched.h)
 KTHREADD_PID = 2  # the parent of every kernel thread
 
+# Where a process belongs: systemd unit, container, terminal; each "" where it is in none, None where that is not
+# known. A tuple, for there is one for all of one place, and a stream carries it as it is.
+Place = tuple[str | None, str | None, str | None]
+UNPLACED: Place = (None, None, None)
+
 
 class Source:
     """Where a fact comes from, in the words that JSON answers use."""
@@ -89,6 +94,7 @@ class Node:
         "left_out",  # how many generations were left out between this one and `parent`
         "parent",
         "pid",
+        "place",  # unit, container, terminal; shared by all that have the same
         "ppid",  # of the birth parent where ppid_source is "fork"; 0 is nobody, None is unknown
         "ppid_source",
         "previous",  # the retained process that had this pid before
@@ -132,6 +138,7 @@ class Node:
         self.recorded_as = 0
         self.cost: int | None = None
         self.rare: _Rare | None = None
+        self.place: Place | None = None
 
     boot = 0  # which boot of the machine it lived in: a history holds several
 
@@ -291,6 +298,10 @@ class Process(Record):
     cost: Cost | None = None
     full_name: str | None = None  # of the program's file, where the kernel's name is cut
     generations_left_out: int = 0  # between this one and the next link of a chain
+    unit: str | None = None  # of systemd; this and the next two: "" where it is in none
+    container: str | None = None  # RUNTIME:ID
+    tty: str | None = None  # as in /dev: pts/3
+    ns_pids: tuple[int, ...] | None = None  # in its PID namespaces, outermost first; () where asked, and not known
 
     @property
     def run_time_ns(self) -> int | None:
@@ -326,8 +337,10 @@ def freeze(  # noqa: PLR0913
     birth_user: str | None,
     booted_ns: int,
     is_alive: bool | None,
+    place: Place | None = None,
 ) -> Process:
     """Freeze what is known of a process: its own facts, and what only a view of it can tell."""
+    unit, container, tty = place or node.place or UNPLACED
     return Process(
         pid=node.pid,
         ppid=node.ppid,
@@ -351,4 +364,7 @@ def freeze(  # noqa: PLR0913
         cost=unpack_cost(node.cost),
         full_name=node.full_name,
         generations_left_out=node.left_out,
+        unit=unit,
+        container=container,
+        tty=tty,
     )

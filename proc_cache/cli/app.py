@@ -91,6 +91,10 @@ ShorterFilter = Annotated[
     ),
 ]
 NoEngine = Annotated[bool, typer.Option("--no-engine", help="Ask /proc, even where an engine is running.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Also where it belongs: systemd unit, container, terminal, session.")
+]
+Ns = Annotated[bool, typer.Option("--ns", help="Also the PIDs that the living have inside their PID namespaces.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="FILE", help="Ask this history, which --record wrote.")
 ]
@@ -150,7 +154,14 @@ def _main(
 
 
 @app.command()
-def chain(pids: Pids, form: ChainFormat = None, no_engine: NoEngine = False, history: From = None) -> Action:
+def chain(  # noqa: PLR0913
+    pids: Pids,
+    form: ChainFormat = None,
+    wide: Wide = False,
+    ns: Ns = False,
+    no_engine: NoEngine = False,
+    history: From = None,
+) -> Action:
     """Show the ancestry of each process, up to its root.
 
     A running engine is asked first, which knows the dead too; else /proc. Exit status: 0 all answered, 1 no such
@@ -159,7 +170,7 @@ def chain(pids: Pids, form: ChainFormat = None, no_engine: NoEngine = False, his
     from . import chain as command
 
     where = Where(may_ask_engine=not no_engine, history=history)
-    return lambda: command.run(pids, form, where)
+    return lambda: command.run(pids, form, where, is_wide=wide, with_ns=ns)
 
 
 @app.command()
@@ -171,6 +182,7 @@ def descendant(  # noqa: PLR0913
         bool, typer.Option("--strict", help="Leave PID itself out: only its ancestors count.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit status answers.")] = False,
+    wide: Wide = False,
     no_engine: NoEngine = False,
     history: From = None,
 ) -> Action:
@@ -181,7 +193,7 @@ def descendant(  # noqa: PLR0913
     from . import descendant as command
 
     where = Where(may_ask_engine=not no_engine, history=history)
-    return lambda: command.run(pid, cmd, form, where, is_strict=strict, is_quiet=quiet)
+    return lambda: command.run(pid, cmd, form, where, is_strict=strict, is_quiet=quiet, is_wide=wide)
 
 
 def _selection(longer_than: int | None, shorter_than: int | None, **others: Any) -> Selection:  # noqa: ANN401
@@ -223,6 +235,8 @@ def snapshot(  # noqa: PLR0913
     within: Annotated[
         int, typer.Option("--within", metavar="SPAN", parser=quantities.span, help="How close: 2s, 250ms.")
     ] = "2s",  # type: ignore[assignment]  # parsed like what is typed
+    wide: Wide = False,
+    ns: Ns = False,
     no_engine: NoEngine = False,
     history: From = None,
 ) -> Action:
@@ -247,7 +261,7 @@ def snapshot(  # noqa: PLR0913
         within_ns=within,
     )
     where = Where(may_ask_engine=not no_engine, history=history)
-    return lambda: command.run(selection, form, where, cmd_re)
+    return lambda: command.run(selection, form, where, cmd_re, is_wide=wide, with_ns=ns)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from .terminal import flush, is_terminal, style, tell, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..query import Chain
     from ..selection import Target
@@ -23,10 +23,13 @@ _CHUNK = 1 << 16
 _TOGETHER = 100  # PIDs that are answered from one look: at /proc, some milliseconds
 
 
-def run(pids: Sequence[str], form: str | None, where: Where) -> int:
+def run(
+    pids: Sequence[str], form: str | None, where: Where, *, is_wide: bool = False, with_ns: bool = False
+) -> int:
     """Answer for each; `-` reads more from stdin, one a line, and answers as they come."""
     form = form or ("tree" if is_terminal() else "chain")
-    source = open_source(where)
+    source = open_source(where, with_places=form != "chain")
+    draw = _drawing(form, is_wide=is_wide)
     statuses: set[int] = set()
     in_document: list[Chain] = []
     for words in _batches(pids):
@@ -34,7 +37,7 @@ def run(pids: Sequence[str], form: str | None, where: Where) -> int:
         if form == "chain":
             statuses.update(_write_texts(source, asked))
         else:
-            statuses.update(_write_chains(source, asked, form, in_document))
+            statuses.update(_write_chains(source, asked, draw, in_document, with_ns=with_ns))
         if "-" in pids:
             flush()
     if form == "json" and (in_document or len(pids) > 1):
@@ -94,19 +97,26 @@ def _write_texts(source: Source, asked: Sequence[Target | str]) -> Iterator[int]
 
 
 def _write_chains(
-    source: Source, asked: Sequence[Target | str], form: str, in_document: list[Chain]
+    source: Source,
+    asked: Sequence[Target | str],
+    draw: Callable[[Chain], str] | None,
+    in_document: list[Chain],
+    *,
+    with_ns: bool,
 ) -> Iterator[int]:
-    """Answer with all that is known of each link; for a document, they are collected first."""
+    """Answer with all that is known of each link; where nothing draws, for a document, they are collected."""
     for each in asked:
         if isinstance(each, str):
             tell(each)
             yield exit_status.USAGE
         else:
             chain = source.chain(each.pid, each.moment)
-            if form == "json":
+            if with_ns:
+                chain = _with_ns_pids(chain)
+            if draw is None:
                 in_document.append(chain)
             else:
-                write(_draw(chain) if form == "tree" else _line(chain))
+                write(draw(chain))
             yield _end(chain, is_found=bool(chain.links))
 
 
@@ -120,20 +130,38 @@ def _end(chain: Chain, *, is_found: bool) -> int:
     return exit_status.CANNOT_TELL if is_found or chain.may_exist else exit_status.NO
 
 
-def _draw(chain: Chain) -> str:
-    from ..render.tree import draw_chain
+def _with_ns_pids(chain: Chain) -> Chain:
+    from .namespaces import chain_with_ns_pids
 
-    return draw_chain(chain, style())
+    return chain_with_ns_pids(chain)
+
+
+def _drawing(form: str, *, is_wide: bool) -> Callable[[Chain], str] | None:
+    """Give what writes a chain; None for a document, which is written as a whole."""
+    if form == "tree":
+        return lambda chain: _draw(chain, is_wide=is_wide)
+    return _line if form == "ndjson" else None
+
+
+def _draw(chain: Chain, *, is_wide: bool) -> str:
+    from ..render.tree import draw_chain, draw_entry
+    from .entries import entry_of
+
+    drawn = draw_chain(chain, style(), is_wide=is_wide)
+    entry = entry_of(chain)
+    return drawn if entry is None else f"{drawn}\n{draw_entry(entry)}"
 
 
 def _line(chain: Chain) -> str:
     from ..render import jsonlines
+    from .entries import entry_of
 
-    return jsonlines.line(jsonlines.chain_object(chain))
+    return jsonlines.line(jsonlines.chain_object(chain, entry_of(chain)))
 
 
 def _write_document(chains: Sequence[Chain], *, is_single: bool) -> None:
     from ..render import jsonlines
+    from .entries import entry_of
 
-    objects = [jsonlines.chain_object(chain) for chain in chains]
+    objects = [jsonlines.chain_object(chain, entry_of(chain)) for chain in chains]
     write(jsonlines.document(objects[0] if is_single else objects))

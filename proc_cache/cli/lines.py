@@ -8,6 +8,7 @@ from ..render.chain import walk_text
 from ..render.events import event_text
 from ..service.facts import Told, ToldUsers
 from ..service.following import Missed
+from .entries import entry_kind
 from .terminal import flush, tell, write
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Lines:
     def _write(self, told: Told) -> None:
         process = told.freeze(self._users)
         chain = walk_text(self._users, told.walked)
-        write(event_text(told.kind, told.time_ns, process, chain, is_json=self._is_json))
+        entry = entry_kind(told.walked.nodes) if self._is_json else None
+        write(event_text(told.kind, told.time_ns, process, chain, is_json=self._is_json, entry=entry))
         if self._left is not None:
             self._left -= 1
             self.is_done = self._left <= 0

@@ -11,6 +11,7 @@ from ..render.chain import walk_text
 from ..render.events import event_text
 from ..selection import Chooser, check_top
 from . import exit_status
+from .entries import entry_kind
 from .terminal import write
 
 if TYPE_CHECKING:
@@ -45,5 +46,7 @@ def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Itera
 
 def _render(view: HistoryView, happening: Happening, *, is_json: bool) -> str:
     kind, time_ns, process = happening.kind, happening.time_ns, happening.process
-    chain = walk_text(view, query.walk_from(view, happening.node), itself=process)
-    return event_text(kind, time_ns, process, chain, is_json=is_json)
+    walked = query.walk_from(view, happening.node)
+    chain = walk_text(view, walked, itself=process)
+    entry = entry_kind(walked.nodes) if is_json else None
+    return event_text(kind, time_ns, process, chain, is_json=is_json, entry=entry)

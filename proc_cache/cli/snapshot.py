@@ -16,18 +16,30 @@ if TYPE_CHECKING:
     from .pattern import NamePattern
 
 
-def run(selection: Selection, form: str | None, where: Where, pattern: NamePattern | None = None) -> int:
+def run(  # noqa: PLR0913
+    selection: Selection,
+    form: str | None,
+    where: Where,
+    pattern: NamePattern | None = None,
+    *,
+    is_wide: bool = False,
+    with_ns: bool = False,
+) -> int:
     """Print what was asked for. Raises NobodyFoundError, NotRememberedError and HistoryError."""
-    source = open_source(where)
+    source = open_source(where, with_places=is_wide or form in ("json", "ndjson"))
     if form == "tree" and (pattern is not None or selection.is_narrow):
-        _draw_lineages(source.lineages(selection), pattern)
+        _draw_lineages(source.lineages(selection), pattern, is_wide=is_wide, with_ns=with_ns)
         return exit_status.ANSWERED
     processes = [process for process in source.processes(selection) if pattern is None or pattern.is_in(process)]
     if selection.around is None:
         processes.sort(key=_by_pid)
     else:
         processes.sort(key=lambda process: (process.start_time_ns or 0, process.pid))
-    _write(processes, form or "table")
+    if with_ns:
+        from .namespaces import all_with_ns_pids
+
+        processes = all_with_ns_pids(processes)
+    _write(processes, form or "table", is_wide=is_wide)
     return exit_status.ANSWERED
 
 
@@ -35,24 +47,28 @@ def _by_pid(process: Process) -> tuple[int, int]:
     return process.pid, process.start_time_ns or 0
 
 
-def _draw_lineages(found: Iterable[Placed], pattern: NamePattern | None) -> None:
+def _draw_lineages(found: Iterable[Placed], pattern: NamePattern | None, *, is_wide: bool, with_ns: bool) -> None:
     """Draw what was asked for with its ancestors, without which nobody would see who started it."""
     from ..render.tree import draw_lineages
 
     placed = sorted(found, key=lambda one: _by_pid(one.process))
+    if with_ns:
+        from .namespaces import lineages_with_ns_pids
+
+        placed = lineages_with_ns_pids(placed)
     asked = {one.place for one in placed if one.is_asked and (pattern is None or pattern.is_in(one.process))}
-    write_lines(draw_lineages(placed, asked, style()))
+    write_lines(draw_lineages(placed, asked, style(), is_wide=is_wide))
 
 
-def _write(processes: Sequence[Process], form: str) -> None:
+def _write(processes: Sequence[Process], form: str, *, is_wide: bool) -> None:
     if form == "table":
         from ..render.table import draw_table
 
-        write_lines(draw_table(processes, style()))
+        write_lines(draw_table(processes, style(), is_wide=is_wide))
     elif form == "tree":
         from ..render.tree import draw_forest
 
-        write_lines(draw_forest(processes, style()))
+        write_lines(draw_forest(processes, style(), is_wide=is_wide))
     else:
         from ..render import jsonlines
 

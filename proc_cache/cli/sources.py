@@ -50,31 +50,35 @@ class Where(Record):
     history: str | None = None  # a file
 
 
-def open_source(where: Where) -> Source:
-    """Open what is to be asked. Raises HistoryError."""
+def open_source(where: Where, *, with_places: bool = False) -> Source:
+    """Open what is to be asked; `with_places` has units and containers read, too, which takes longer from /proc.
+
+    Raises HistoryError.
+    """
     if where.history is not None:
         from ..history.reader import HistoryView
         from .views import ViewSource
 
         return ViewSource(HistoryView.open(where.history))
     if where.may_ask_engine and is_socket_there():
-        return EngineFirst()
-    return _proc_source()
+        return EngineFirst(with_places)
+    return _proc_source(with_places)
 
 
-def _proc_source() -> Source:
+def _proc_source(with_places: bool) -> Source:
     from .views import ProcSource
 
-    return ProcSource()
+    return ProcSource(with_places)
 
 
 class EngineFirst:
     """Asks a running engine; where there is none, or it does not answer, /proc."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_places: bool = False) -> None:
         from ..service.client import EngineClient
 
         self._proc: Source | None = None
+        self._with_places = with_places
         self._engine: EngineClient | None = None
         try:
             self._engine = EngineClient.connect()
@@ -122,5 +126,5 @@ class EngineFirst:
 
     def _fall_back(self) -> Source:
         if self._proc is None:
-            self._proc = _proc_source()
+            self._proc = _proc_source(self._with_places)
         return self._proc

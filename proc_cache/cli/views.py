@@ -57,12 +57,15 @@ class ViewSource:
 class ProcSource(ViewSource):
     """Asks /proc: for each question, or some that come together, there is one look at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_places: bool = False) -> None:
         self._users = UserNames()
+        self._with_places = with_places
         super().__init__(self._look(ProcReader()))
 
     def _look(self, reader: ProcReader) -> Look:
-        return Look(reader, self._users)
+        look = Look(reader, self._users)
+        look.reads_places = self._with_places
+        return look
 
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Give the ancestry of a process."""

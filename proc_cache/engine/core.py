@@ -75,6 +75,8 @@ class Engine(Closing):
         from .intake import Intake
 
         self.close()
+        self.tree.process_tree.places.is_reading = True
+        self.view.reads_places = True  # it may be asked before it has read all
         self._intake = Intake(connector, self.messages, self.tree.process_tree, self.ledger, self.reader)
 
     def close(self) -> None:
@@ -82,6 +84,7 @@ class Engine(Closing):
         if self._intake is not None:
             self._intake.close()
             self._intake = None
+            self.tree.process_tree.places.is_reading = False
 
     @property
     def intake(self) -> Intake:

@@ -8,6 +8,7 @@
 |                               | as they come where this does not run at once when it is woken              |
 | exit records                  | behind the messages, by the batch: whose Exit was applied has one waiting |
 | a scan that repairs a loss    | in slices, while nothing else waits                                       |
+| cgroups                       | likewise, of those that have run a program for a moment (placing.py)      |
 | chores                        | a thousand times a second: priority, floods, eviction, recording          |
 """
 
@@ -162,9 +163,13 @@ class Intake(Closing):
             return max(0.0, self._next_batch_s - clocks.monotonic_s())
         if self._tree.ends_seen != self._ends_recorded or self.records.has_early:
             return RECORDS_WAIT_S
+        placing_s = self._tree.places.rest_s()
+        if placing_s == 0:
+            self._place_some()
+            return 0.0
         if self.when_idle is not None:
             self.when_idle()
-        return _FOREVER_S
+        return _FOREVER_S if placing_s is None else placing_s
 
     def _takes_batches(self) -> bool:
         """Tell whether it is enough to wake up for execs.
@@ -194,6 +199,7 @@ class Intake(Closing):
         if received < BATCH:
             self._next_batch_s = now_s + (SMALL_BUFFER_BATCH_S if self._is_small else BATCH_S)
             self._repair_some()
+            self._place_some()
         self._take_records_if_many(received)
         return received
 
@@ -323,6 +329,10 @@ class Intake(Closing):
             priority=None if priority is None else priority.rung,
             steps_back=0 if priority is None else priority.steps_back,
         )
+
+    def _place_some(self) -> None:
+        with self._table.lock:
+            self._tree.places.read_some()
 
     # --- scans ------------------------------------------------------------------------------------------
 

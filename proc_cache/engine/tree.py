@@ -2,13 +2,13 @@
 
 | event                  | what happens                                                                         |
 |------------------------|--------------------------------------------------------------------------------------|
-| Fork of a process      | a new process under `parent_pid` (never a tid), with the forking thread's name, user |
-|                        | and argv, marked inherited; a process that had this pid before has ended             |
+| Fork of a process      | a new process under `parent_pid` (never a tid), with the forking thread's name, user, |
+|                        | argv and place, marked inherited; a process that had this pid before has ended       |
 | Fork of a thread       | no process; one thread more                                                          |
 | Exec                   | name, user, argv read from /proc if the start time is still the same process's;      |
 |                        | a leader's exit before it was none (exec from another thread); its threads are gone  |
 | Comm, Uid              | of the leader: renamed, another user; of a thread: the name its children inherit     |
-| Sid                    | leader of a session                                                                  |
+| Sid                    | leader of a session, without a terminal                                              |
 | Exit of a thread       | one thread less; the last one ends a process whose leader had exited before          |
 | Exit of the leader     | the end, where no other thread runs on; the birth parent stays, the present is noted |
 | scan                   | adds what was missed, ends what is gone, names what was unread                       |
@@ -28,6 +28,7 @@ from ..kernel.clocks import TICK_NS
 from ..kernel.procfs import decode_name, is_zombie, make_node
 from ..process import Node, Source, is_name_certain
 from .identity import can_be_parent, is_same_start
+from .placing import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ class ProcessTree:
         self.threads_untold: Callable[[int], bool] | None = None  # while they are filtered: of whom
         self._seen_early: dict[tuple[int, int], Sighting | None] = {}
         self._former: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.places = Places(table, reader)
         self.handlers: dict[type, Callable[[Any], Node | None]] = {
             Fork: self.fork,
             Exec: self.exec,
@@ -127,6 +129,7 @@ class ProcessTree:
                 parent.session,
                 parent.cmdline,
             )
+            node.place = parent.place
             if parent.full_name is not None:
                 node.full_name = parent.full_name
             if parent_tid != parent_pid:
@@ -180,6 +183,7 @@ class ProcessTree:
             self._become(node)
             self._take_facts(node, seen, Source.EXEC)
             self.link_by_ppid(node)
+            self.places.ask_later(node, timestamp_ns + self.to_boottime_ns)
         return node
 
     def _miss(self, node: Node) -> None:
@@ -235,6 +239,7 @@ class ProcessTree:
         node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
         if node is not None:
             node.change_uid(event.euid)
+            self.places.ask_later(node, self.table.timer())
         return self._marked(node)
 
     def sid(self, event: Sid) -> Node | None:
@@ -242,6 +247,8 @@ class ProcessTree:
         node = self._owner(event.pid, event.timestamp_ns + self.to_boottime_ns)
         if node is not None:
             node.session = event.pid
+            self.places.leave_tty(node)
+            self.places.ask_later(node, self.table.timer())
         return self._marked(node)
 
     def _marked(self, node: Node | None) -> Node | None:
@@ -273,7 +280,10 @@ class ProcessTree:
                 self.table.retire(node, min(sighting.stat.start_ns, self.scan_ended_ns), None)
             node = make_node(sighting, Source.SNAPSHOT)
             node.cmd = intern(node.cmd)
+            self.places.take_tty(node, sighting.stat.tty_nr)
             self.table.add(node)
+        if not has_ended:
+            self.places.ask_if_unknown(node)
         self._take_threads(sighting)
         self._marked(node)
         return node, has_ended
@@ -356,6 +366,7 @@ class ProcessTree:
             known.cmd, known.source = parent.cmd, Source.UNREAD
             known.uid = known.birth_uid = parent.uid
             known.session = parent.session
+            known.place = parent.place
             self.table.relink(known, parent)
         self._marked(known)
         return known
@@ -381,6 +392,8 @@ class ProcessTree:
             node = make_node(seen, source)
             node.ppid_source = Source.PROCFS
             node.cmd = intern(node.cmd)
+            self.places.take_tty(node, seen.stat.tty_nr)
+            self.places.ask_if_unknown(node)
         self.table.add(node)
         self.link_by_ppid(node)
         return node
@@ -490,8 +503,7 @@ class ProcessTree:
         former = (*node.former, node.cmd)
         node.former = known.setdefault(former, former)
 
-    @staticmethod
-    def _take_facts(node: Node, seen: Sighting, source: str) -> None:
+    def _take_facts(self, node: Node, seen: Sighting, source: str) -> None:
         """Take over what /proc shows of a process that is known."""
         name = decode_name(seen.stat.comm)
         if source == Source.EXEC or node.cmd != name or node.source not in (Source.EXEC, Source.COMM):
@@ -502,6 +514,7 @@ class ProcessTree:
         elif node.uid != seen.uid:
             node.change_uid(seen.uid)
         node.session = seen.stat.session
+        self.places.take_tty(node, seen.stat.tty_nr)
         node.cmdline = seen.cmdline
         node.full_name = None if seen.full_name is None else decode_name(seen.full_name)
         if not node.start_ns:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..kernel.procfs import ProcReader
     from ..kernel.users import UserNames
+    from ..process import Place
     from ..times import Moment
     from .losses import LossLedger
 
@@ -50,6 +51,7 @@ class View:
         self.hits = 0
         self.misses = 0
         self.fallbacks = 0  # answered from /proc
+        self.reads_places = False  # of the living whose unit and container are not known: for one answer
 
     # --- finding ----------------------------------------------------------------------------------------
 
@@ -169,6 +171,7 @@ class View:
             birth_user=self.birth_user(node),
             booted_ns=boot_wall_ns(),
             is_alive=not node.exit_ns,
+            place=self.place(node),
         )
 
     def present_parent(self, node: Node, *, is_fresh: bool) -> tuple[int | None, str | None]:
@@ -177,6 +180,16 @@ class View:
         if is_fresh:
             ppid = self.current_ppid(node)
         return ppid, None if ppid == node.ppid else self.adopter_name(node, ppid)
+
+    def place(self, node: Node) -> Place | None:
+        """Give where it belongs, read now where that is not known and `reads_places`."""
+        place = node.place
+        is_known = place is not None and place[0] is not None
+        if is_known or not self.reads_places or self.reader is None or node.exit_ns:
+            return place
+        from .placing import read_place
+
+        return read_place(self.reader, node) or place
 
     def adopter_name(self, node: Node, adopter_pid: int | None) -> str | None:
         """Give the name of who adopted a process: the owner of that pid at its end, or now."""

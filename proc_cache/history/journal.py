@@ -238,6 +238,7 @@ class Journal:
             node.exit_status,
             node.cost,  # packed: the writer has more time
             None if node.full_name is None else _bytes(node.full_name),
+            node.place,
         )
 
     def _user(self, node: Node, uid: int | str | None) -> bytes:

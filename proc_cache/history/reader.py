@@ -28,7 +28,7 @@ _NODES_MAX = 1 << 16
 _COLUMNS = (
     "process.id, process.boot, booted_ns, process.pid, start_ns, ppid, ppid_source, parent, adopter_pid, cmd, "
     "source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status, "
-    "cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name"
+    "cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name, unit, container, tty"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM process JOIN boot ON boot.id = process.boot"  # noqa: S608
 _AT = "start_ns <= ? AND (exit_ns IS NULL OR exit_ns >= ?)"
@@ -43,7 +43,8 @@ class RecordedNode(Node):
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (number, boot, booted_ns, pid, start_ns, ppid, ppid_source, parent_id, adopter_pid, cmd, *rest) = row
-        (source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status, *cost, full_name) = rest
+        (source, former, cmdline, uid, user, birth_user, session, exit_ns, exit_status, *figures) = rest
+        *cost, full_name, unit, container, tty = figures
         start_ns = start_ns - booted_ns if start_ns else 0
         super().__init__(
             pid, start_ns, ppid, ppid_source, None, _text(cmd), source, uid, session=session, cmdline=cmdline
@@ -60,6 +61,7 @@ class RecordedNode(Node):
         self.exit_status = exit_status
         self.cost = None if None in cost else pack_cost(*cost)
         self.full_name = None if full_name is None else _text(full_name)
+        self.place = _optional_text(unit), _optional_text(container), _optional_text(tty)
 
 
 class HistoryView:
@@ -249,6 +251,10 @@ def birth_name(node: Node) -> tuple[str | None, str]:
 
 def _text(data: bytes | None) -> str:
     return "" if data is None else data.decode("utf-8", "surrogateescape")
+
+
+def _optional_text(data: bytes | None) -> str | None:
+    return None if data is None else _text(data)
 
 
 def _in_range(value: Any) -> Any:  # noqa: ANN401

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.clocks import TICK_NS
-from ..process import Source, unpack_cost
+from ..process import UNPLACED, Source, unpack_cost
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
+
+    from ..process import Place
 
 _NUMBER_BITS = 40
 _FORMER = 3  # among the facts of a row: adopter_pid, cmd, source, former, ...
@@ -19,8 +21,8 @@ _INTEGER_MAX = (1 << 63) - 1  # that SQLite holds
 _UPSERT = """
 INSERT INTO process (id, boot, pid, start_ns, ppid, ppid_source, parent, adopter_pid, cmd, source, former,
                      cmdline, uid, user, birth_user, session, exit_ns, exit_status,
-                     cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     cpu_us, max_rss_bytes, read_bytes, write_bytes, full_name, unit, container, tty)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     -- What a Fork event told of the birth is not overwritten by what a later engine found in /proc.
     start_ns = iif(excluded.ppid_source = 'fork' OR ppid_source <> 'fork', excluded.start_ns, start_ns),
@@ -37,7 +39,8 @@ ON CONFLICT (id) DO UPDATE SET
     cpu_us = coalesce(excluded.cpu_us, cpu_us), max_rss_bytes = coalesce(excluded.max_rss_bytes, max_rss_bytes),
     read_bytes = coalesce(excluded.read_bytes, read_bytes),
     write_bytes = coalesce(excluded.write_bytes, write_bytes),
-    full_name = excluded.full_name
+    full_name = excluded.full_name, unit = coalesce(excluded.unit, unit),
+    container = coalesce(excluded.container, container), tty = coalesce(excluded.tty, tty)
 """
 # An exit record comes after the exec was written down: it names the program that ran last.
 _NAME_LAST_EXEC = f"""
@@ -109,7 +112,7 @@ class Recording:
     def _values(self, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         values = []
         for number, pid, start_ns, ppid, ppid_source, parent, *rest in rows:
-            *facts, exit_ns, exit_status, cost, full_name = rest
+            *facts, exit_ns, exit_status, cost, full_name, place = rest
             start = self._wall(start_ns) if start_ns else 0
             if pid in self._living:
                 self._recognise(number, pid, start)
@@ -129,6 +132,7 @@ class Recording:
                     exit_status,
                     *_cost_columns(cost),
                     full_name,
+                    *_place_columns(place),
                 )
             )
         return values
@@ -173,6 +177,10 @@ def _cost_columns(packed: int | None) -> tuple[int | None, ...]:
         return None, None, None, None
     figures = cost.cpu_us, cost.max_rss_bytes, cost.read_bytes, cost.write_bytes
     return tuple(min(figure, _INTEGER_MAX) for figure in figures)
+
+
+def _place_columns(place: Place | None) -> tuple[bytes | None, ...]:
+    return tuple(None if word is None else word.encode("utf-8", "surrogateescape") for word in place or UNPLACED)
 
 
 def _close_other_boots(database: sqlite3.Connection, boot: int) -> None:

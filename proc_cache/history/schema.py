@@ -14,7 +14,7 @@ import stat
 from ..errors import NotAHistoryError, UnreadableHistoryError
 
 APPLICATION_ID = 0x70636163  # "pcac", PRAGMA application_id
-VERSION = 2  # PRAGMA user_version
+VERSION = 3  # PRAGMA user_version
 PAGE_BYTES = 4096
 WAL_BYTES = 8 << 20  # what is left of the write-ahead log once it was taken over
 _BUSY_S = 5.0
@@ -56,7 +56,10 @@ CREATE TABLE process (
     max_rss_bytes INTEGER,
     read_bytes    INTEGER,
     write_bytes   INTEGER,
-    full_name     BLOB                    -- the whole of a name that the kernel cut; null: not cut, or not known
+    full_name     BLOB,                   -- the whole of a name that the kernel cut; null: not cut, or not known
+    unit          BLOB,                   -- of systemd; this and the next two: empty where it is in none
+    container     BLOB,                   -- RUNTIME:ID
+    tty           BLOB
 );
 CREATE INDEX process_by_pid ON process (pid, start_ns);
 CREATE INDEX process_by_parent ON process (parent) WHERE parent IS NOT NULL;

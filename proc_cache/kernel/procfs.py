@@ -26,6 +26,8 @@ _SIGNALS_NOBODY = b"-1"
 _STAT_SIZE = 4096
 _CMDLINE_USUAL = 4096  # bytes that hold nearly every argv: for more, the memory alone takes longer than the read
 _COMM_SIZE = 64  # a kernel worker tells what it works on too
+_STATUS_SIZE = 1 << 16  # a process can be in many groups
+_CGROUP_SIZE = 1 << 16
 _GONE = (ENOENT, ESRCH, ENOTDIR)
 _REFUSED = (EPERM, EACCES)
 _READ = os.O_RDONLY | os.O_CLOEXEC
@@ -44,6 +46,7 @@ class Stat(Record):
     num_threads: int
     start_ticks: int  # since boot, CLOCK_BOOTTIME
     is_thread: bool = False  # not the leader of its group: `pid` is a thread's id
+    tty_nr: int = 0  # of its terminal, see places.py; 0 is none
 
     @property
     def start_ns(self) -> int:
@@ -78,6 +81,7 @@ def parse_stat(data: bytes) -> Stat:
         int(fields[17]),
         int(fields[19]),
         fields[35] == _SIGNALS_NOBODY,
+        int(fields[4]),
     )
 
 
@@ -88,6 +92,14 @@ def parse_tgid(status: bytes) -> int:
     if not found:
         raise ValueError("status without Tgid")
     return int(rest[: rest.index(b"\n")])
+
+
+def parse_ns_pids(status: bytes) -> tuple[int, ...]:
+    """Give the pids of a process in its PID namespaces, outermost first; none before Linux 4.1."""
+    _, found, rest = status.partition(b"\nNSpid:\t")
+    if not found or b"\n" not in rest:
+        return ()
+    return tuple(map(int, rest[: rest.index(b"\n")].split()))
 
 
 def decode_name(name: bytes) -> str:
@@ -187,6 +199,14 @@ class ProcReader:
             return parse_tgid(data)
         except ValueError:
             return None
+
+    def cgroup(self, pid: int) -> bytes | None:
+        """Read in which cgroups a process is; None where it is gone. Raises ProcessHiddenError."""
+        return self._read(pid, f"{self.root}/{pid}/cgroup", _CGROUP_SIZE)
+
+    def ns_pids(self, pid: int) -> tuple[int, ...]:
+        """Read the pids of a process in its PID namespaces; none where it is gone. Raises ProcessHiddenError."""
+        return parse_ns_pids(self._read(pid, f"{self.root}/{pid}/status", _STATUS_SIZE) or b"")
 
     def thread_name(self, pid: int, tid: int) -> str | None:
         """Read the name of one thread; None where it is gone."""

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 _NAME_WIDTH = max(map(len, KINDS))
 
 
-def event_text(kind: type, time_ns: int, process: Process, chain: str, *, is_json: bool) -> str:
+def event_text(  # noqa: PLR0913
+    kind: type, time_ns: int, process: Process, chain: str, *, is_json: bool, entry: str | None = None
+) -> str:
     """Write an event as a line of one form or the other."""
     return (
-        line(event_object(kind, time_ns, process, chain)) if is_json else event_line(kind, time_ns, process, chain)
+        line(event_object(kind, time_ns, process, chain, entry))
+        if is_json
+        else event_line(kind, time_ns, process, chain)
     )
 
 
@@ -36,7 +40,7 @@ def _detail(kind: type, process: Process) -> str:
     return f"  [{ending_and_run_time(process)}]" if kind is Exit else ""
 
 
-def event_object(kind: type, time_ns: int, process: Process, chain: str) -> Object:
+def event_object(kind: type, time_ns: int, process: Process, chain: str, entry: str | None = None) -> Object:
     """Give an event with the fields of its process and its chain; `timestamp_ns` is since boot, as all times."""
     return {
         "event": KIND_NAMES[kind],
@@ -44,4 +48,5 @@ def event_object(kind: type, time_ns: int, process: Process, chain: str) -> Obje
         "timestamp_ns": time_ns,
         **process_object(process),
         "chain": chain,
+        "entry": entry,
     }

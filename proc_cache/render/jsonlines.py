@@ -14,6 +14,7 @@ from ..times import rfc3339
 from .chain import chain_text
 
 if TYPE_CHECKING:
+    from ..entry import Entry
     from ..process import Process
     from ..query import Chain, Descent
 
@@ -49,6 +50,9 @@ def process_object(process: Process) -> Object:
         "birth_user": process.birth_user,
         "uid": process.uid,
         "session": process.session,
+        "unit": None,
+        "container": None,
+        "tty": _text(process.tty) if process.tty else None,
         "start_time_ns": process.start_time_ns,
         "started_at": rfc3339(process.start_time_ns, process.booted_ns),
         "alive": process.is_alive,
@@ -63,18 +67,15 @@ def process_object(process: Process) -> Object:
         "write_bytes": None if process.cost is None else process.cost.write_bytes,
         "source": process.source,
     }
-    if process.current_parent is not None:
-        result["current_parent"] = _text(process.current_parent)
-    if process.cmd is not None:
-        _set_text(result, "cmd", process.cmd.encode("utf-8", "surrogateescape"))
+    _set_names(result, process)
     if process.cmdline is not None:
         try:
             result["cmdline"] = [argument.decode() for argument in process.cmdline]
         except UnicodeDecodeError:
             result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
             result["cmdline_raw"] = [b64encode(argument).decode() for argument in process.cmdline]
-    if process.full_name is not None:
-        _set_text(result, "full_name", process.full_name.encode("utf-8", "surrogateescape"))
+    if process.ns_pids is not None:
+        result["ns_pids"] = list(process.ns_pids) or None
     if process.is_cmdline_cut:
         result["cmdline_cut"] = True
     if process.generations_left_out:
@@ -82,8 +83,23 @@ def process_object(process: Process) -> Object:
     return result
 
 
-def chain_object(chain: Chain) -> Object:
-    """Give a chain: the asked process first among its links."""
+def _set_names(result: Object, process: Process) -> None:
+    """Set what can be any bytes; that there is no unit is told as one that is not known is: null."""
+    if process.current_parent is not None:
+        result["current_parent"] = _text(process.current_parent)
+    names = (
+        ("cmd", process.cmd),
+        ("unit", process.unit or None),
+        ("container", process.container or None),
+        ("full_name", process.full_name),
+    )
+    for key, name in names:
+        if name is not None:
+            _set_text(result, key, name.encode("utf-8", "surrogateescape"))
+
+
+def chain_object(chain: Chain, entry: Entry | None) -> Object:
+    """Give a chain, and how it was entered: the asked process first among its links."""
     return {
         "pid": chain.pid,
         "complete": chain.complete,
@@ -91,11 +107,13 @@ def chain_object(chain: Chain) -> Object:
         "lost_events": chain.lost_events,
         "notes": [_text(note) for note in chain.notes],
         "chain": chain_text(chain),
+        "entry": None if entry is None else entry.kind,
+        "entry_pid": None if entry is None else entry.pid,
         "links": [process_object(link) for link in chain.links],
     }
 
 
-def descent_object(descent: Descent) -> Object:
+def descent_object(descent: Descent, entry: Entry | None) -> Object:
     """Give the answer of `descendant`; `descendant` is null where it cannot be told."""
     return {
         "pid": descent.pid,
@@ -104,7 +122,7 @@ def descent_object(descent: Descent) -> Object:
         "reason": None if descent.reason is None else _text(descent.reason),
         "match": None if descent.match is None else process_object(descent.match),
         "matched_by": descent.matched_by,
-        "chain": chain_object(descent.chain),
+        "chain": chain_object(descent.chain, entry),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..entry import CONTAINER, DESKTOP, KERNEL, LOGIN, SERVICE, TIMER
 from ..process import Source
 from ..times import day, duration
 from .chain import UNKNOWN
@@ -12,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from ..entry import Entry
     from ..lineage import Placed
     from ..process import Process
     from ..query import Chain
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _INDENTED_MAX = 60  # a chain that is deeper goes straight down from there
 
 
-def draw_chain(chain: Chain, style: Style) -> str:
+def draw_chain(chain: Chain, style: Style, *, is_wide: bool = False) -> str:
     """Draw an ancestry, the root on top, the asked process last."""
     lines = []
     if chain.missing_pid is not None:
@@ -33,16 +35,36 @@ def draw_chain(chain: Chain, style: Style) -> str:
             lines.append(style(DIM, f"... {link.generations_left_out} generations left out ..."))
             parent = None
         used = len(_branch(len(lines)))
-        lines.append(describe(link, style, used, parent=parent, is_asked=link is chain.links[0], is_dated=True))
+        is_asked = link is chain.links[0]
+        lines.append(describe(link, style, used, parent=parent, is_asked=is_asked, is_dated=True, is_wide=is_wide))
         parent = link
     return "\n".join(_branch(depth) + line for depth, line in enumerate(lines))
+
+
+_ENTRIES = {
+    CONTAINER: "a container runtime",
+    DESKTOP: "a desktop session",
+    KERNEL: "the kernel",
+    LOGIN: "login on a terminal",
+    SERVICE: "a systemd service",
+    TIMER: "a systemd timer",
+}
+
+
+def draw_entry(entry: Entry) -> str:
+    """Say how a chain was entered: `entered by cron (1180 cron)`."""
+    words = _ENTRIES.get(entry.kind, entry.kind)
+    if entry.unit is not None:
+        unit = entry.unit.removesuffix(".service") + ".timer" if entry.kind == TIMER else entry.unit
+        words += f", {escape(unit)}"
+    return f"entered by {words} ({entry.pid} {UNKNOWN if entry.cmd is None else escape(entry.cmd)})"
 
 
 def _branch(depth: int) -> str:
     return "" if depth == 0 else "   " * (min(depth, _INDENTED_MAX) - 1) + "└─ "
 
 
-def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
+def draw_forest(processes: Sequence[Process], style: Style, *, is_wide: bool = False) -> Iterator[str]:
     """Draw all processes, each below its parent; one whose parent is not among them stands at the left."""
     children: dict[int, list[Process]] = {}
     roots = []
@@ -60,10 +82,12 @@ def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
     for root in [*roots, *processes]:
         if id(root) not in drawn:
             for branch, process, _ in _walk_below(root, children, drawn):
-                yield branch + describe(process, style, len(branch))
+                yield branch + describe(process, style, len(branch), is_wide=is_wide)
 
 
-def draw_lineages(placed: Sequence[Placed], asked: Collection[int], style: Style) -> Iterator[str]:
+def draw_lineages(
+    placed: Sequence[Placed], asked: Collection[int], style: Style, *, is_wide: bool = False
+) -> Iterator[str]:
     """Draw the processes of these places and what is above them, each below who bore it, whoever adopted it since.
 
     What is there only because it is above another stands in parentheses, and dimmed.
@@ -88,17 +112,19 @@ def draw_lineages(placed: Sequence[Placed], asked: Collection[int], style: Style
         if id(root) not in drawn:
             for branch, process, parent in _walk_below(root, children, drawn):
                 yield branch + _describe_in_lineage(
-                    process, parent, style, len(branch), is_asked=id(process) in ids
+                    process, parent, style, len(branch), is_asked=id(process) in ids, is_wide=is_wide
                 )
 
 
-def _describe_in_lineage(
-    process: Process, parent: Process | None, style: Style, used: int, *, is_asked: bool
+def _describe_in_lineage(  # noqa: PLR0913
+    process: Process, parent: Process | None, style: Style, used: int, *, is_asked: bool, is_wide: bool
 ) -> str:
     gap = process.generations_left_out
     left_out = f"... {gap} generations left out ... " if gap else ""
     used += len(left_out)
-    text = describe(process, style, used, parent=parent, is_asked=is_asked, is_context=not is_asked)
+    text = describe(
+        process, style, used, parent=parent, is_asked=is_asked, is_context=not is_asked, is_wide=is_wide
+    )
     return style(DIM, left_out) + text
 
 
@@ -143,6 +169,7 @@ def describe(  # noqa: PLR0913
     is_asked: bool = False,
     is_context: bool = False,
     is_dated: bool = False,
+    is_wide: bool = False,
 ) -> str:
     """Write one process on one line: pid, names, user, its life, its parents, its arguments as far as they fit.
 
@@ -158,6 +185,11 @@ def describe(  # noqa: PLR0913
         words.append((RED if process.exit_status and not is_context else DIM, f"[{life}]"))
     if process.current_ppid not in (process.ppid, None):
         words.append((DIM, f"[{_adoption(process, parent)}]"))
+    place = _place(process) if is_wide else ""
+    if place:
+        words.append((DIM, f"[{place}]"))
+    if process.ns_pids is not None and len(process.ns_pids) > 1:
+        words.append((DIM, f"[{'/'.join(map(str, process.ns_pids[1:]))} in its PID namespace]"))
     used += sum(columns(word) + 1 for _, word in words)
     words.append((DIM, style.cut(command_line(process), used)))
     return " ".join(style(sgr, word) if sgr else word for sgr, word in words if word)
@@ -182,6 +214,14 @@ def _life(process: Process, *, is_dated: bool) -> str:
 
 def _date(process: Process) -> str:
     return day(process.start_time_ns or 0, process.booted_ns)
+
+
+def _place(process: Process) -> str:
+    """Write where it belongs, as far as that is known and somewhere."""
+    words = [escape(word) for word in (process.unit, process.container, process.tty) if word]
+    if process.session:
+        words.append(f"session {process.session}")
+    return ", ".join(words)
 
 
 def _adoption(process: Process, parent: Process | None) -> str:

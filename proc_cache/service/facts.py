@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     Facts = tuple[Any, ...]
 
-_OWN = 17
+_OWN = 18
 _OF_ANCESTOR = 6
-_ADOPTER_PID, _EXIT_NS, _EXIT_STATUS, _COST = 4, 12, 13, 15  # places in `own`
+_ADOPTER_PID, _EXIT_NS, _EXIT_STATUS, _COST, _PLACE = 4, 12, 13, 15, 17  # where they stand in `own`
 _NOBODY = -1
 
 
@@ -79,6 +79,7 @@ def own(node: Node, argument_bytes: int = CMDLINE_LIMIT) -> tuple[Any, ...]:
         node.left_out,
         node.cost,
         node.full_name,
+        node.place,
     )
 
 
@@ -96,13 +97,19 @@ def _read_own(facts: tuple[Any, ...], parent: Node | None) -> Node:
     ]
     node = Node(pid, start_ns, ppid, ppid_source, parent, cmd, source, uid, session, cmdline)
     node.adopter_pid, node.former, node.birth_uid = adopter_pid, former, birth_uid
-    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name = facts[12:]
+    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name, place = facts[12:]
+    if place is not None:
+        unit, container, tty = place
+        node.place = unit, container, tty
     return node
 
 
 def described(view: View, node: Node, *, is_fresh: bool) -> Facts:
     """Give all that is known of a process, and its present parent, read once more where `is_fresh`."""
-    return (own(node), *view.present_parent(node, is_fresh=is_fresh))
+    told, place = own(node), view.place(node)
+    if place is not node.place:
+        told = (*told[:_PLACE], place)
+    return (told, *view.present_parent(node, is_fresh=is_fresh))
 
 
 def read_described(value: Facts, users: ToldUsers) -> Process:

@@ -23,6 +23,9 @@ MAY_STAND_BESIDE = {
     "run_time_s",
     "ppid_source",
     "session",
+    "unit",
+    "container",
+    "tty",
     "alive",
     "core_dumped",
     "cmd_raw",
@@ -30,5 +33,8 @@ MAY_STAND_BESIDE = {
     "generations_left_out",
     "full_name",
     "full_name_raw",
+    "unit_raw",
+    "container_raw",
+    "ns_pids",
 }
 OF_THE_EXIT_RECORD = {"cpu_s", "max_rss_bytes", "read_bytes", "write_bytes"}

@@ -26,9 +26,10 @@ def sighting(
     tids: tuple[int, ...] = (),
     full_name: bytes | None = None,
     is_thread: bool = False,
+    tty_nr: int = 0,
 ) -> Sighting:
     """One process as /proc would show it: its start rounded down to a clock tick."""
-    stat = Stat(pid, comm, state, ppid, session, 0, 1 + len(tids), start_ns // TICK_NS, is_thread)
+    stat = Stat(pid, comm, state, ppid, session, 0, 1 + len(tids), start_ns // TICK_NS, is_thread, tty_nr)
     return Sighting(stat, uid, cmdline, tids, full_name)
 
 
@@ -41,7 +42,9 @@ class FakeReader(ProcReader):
         self.thread_names: dict[int, str] = {}
         self.tgids: dict[int, int] = {}
         self.hidden: set[int] = set()
+        self.cgroups: dict[int, bytes] = {}
         self.asked: list[int] = []  # what was read, in order
+        self.asked_for_cgroups: list[int] = []
         self.during_scan: Callable[[], None] | None = None  # called once the list of pids was read
 
     def show(self, seen: Sighting) -> None:
@@ -72,6 +75,12 @@ class FakeReader(ProcReader):
             if seen is not None and pid not in self.hidden:
                 yield seen
 
+    def cgroup(self, pid: int) -> bytes | None:
+        self.asked_for_cgroups.append(pid)
+        if pid in self.hidden:
+            raise ProcessHiddenError(pid)
+        return self.cgroups.get(pid, b"0::/\n") if pid in self.shown else None
+
     def tgid(self, tid: int) -> int | None:
         return self.tgids.get(tid, tid if tid in self.shown else None)
 
@@ -88,12 +97,14 @@ def stat_line(
     session: int = 7,
     flags: int = 0,
     threads: int = 1,
+    tty_nr: int = 0,
     start_ticks: int = 500,
     is_thread: bool = False,
 ) -> bytes:
     """The whole line of /proc/PID/stat, its other fields made recognizable (their own number, negated)."""
     fields: list[object] = [state, ppid, *(-number for number in range(5, 53))]
     fields[6 - 3] = session
+    fields[7 - 3] = tty_nr
     fields[9 - 3] = flags
     fields[20 - 3] = threads
     fields[22 - 3] = start_ticks

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from proc_cache.process import Place
+
     from .story import Story
 
     Message = tuple[Any, ...]
@@ -71,6 +73,7 @@ def row(
     status: int | None = None,
     cost: int | None = None,  # see `pack_cost`
     full_name: bytes | None = None,
+    place: Place | None = None,
 ) -> tuple[Any, ...]:
     """One process as `Journal` writes it down; `parent` is the number of another row."""
     return (
@@ -93,6 +96,7 @@ def row(
         0 if exit_s is not None and status is None else status,
         cost,
         full_name,
+        place,
     )
 
 

@@ -41,6 +41,7 @@ FIELDS = {
     "left_out": NUMBER,
     "cost": COSTS,
     "full_name": st.none() | ALL_TEXT,
+    "place": st.none() | st.tuples(*[st.none() | ALL_TEXT] * 3),
 }
 
 

@@ -134,7 +134,7 @@ def test_drawings_are_one_line_a_process_and_harmless(story: Story) -> None:
 
 @given(FAMILIES)
 def test_json_is_ascii_on_one_line_and_exact(story: Story) -> None:
-    text = jsonlines.line(jsonlines.chain_object(query.chain(story.view, 100)))
+    text = jsonlines.line(jsonlines.chain_object(query.chain(story.view, 100), None))
     assert text.isascii()
     assert text.isprintable()
     for parsed, link in zip(json.loads(text)["links"], query.chain(story.view, 100).links, strict=True):

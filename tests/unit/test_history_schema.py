@@ -137,7 +137,9 @@ def test_a_file_of_version_1_is_refused_before_it_is_asked_for_what_it_lacks(tmp
         )
     with pytest.raises(NotAHistoryError) as caught:
         HistoryView.open(str(path))
-    assert str(caught.value) == (f"{path} is a history of version 1, and this proc-cache has 2; give another file")
+    assert str(caught.value) == (
+        f"{path} is a history of version 1, and this proc-cache has {VERSION}; give another file"
+    )
 
 
 class TestUnreadable:

@@ -62,7 +62,7 @@ def test_names_that_are_no_utf8() -> None:
 
 
 def test_a_chain() -> None:
-    told = jsonlines.chain_object(chain(process(10, 9), missing_pid=9, reason="gone", lost_events=4))
+    told = jsonlines.chain_object(chain(process(10, 9), missing_pid=9, reason="gone", lost_events=4), None)
     assert set(told) >= CHAIN_FIELDS
     assert (told["pid"], told["complete"], told["reason"], told["lost_events"]) == (10, False, "gone", 4)
     assert told["chain"] == "10|sh|root;9|unknown|unknown"
@@ -70,7 +70,7 @@ def test_a_chain() -> None:
 
 
 def test_generations_left_out_are_told() -> None:
-    told = jsonlines.chain_object(chain(process(10, generations_left_out=5), process(1, 0)))
+    told = jsonlines.chain_object(chain(process(10, generations_left_out=5), process(1, 0)), None)
     assert [link.get("generations_left_out") for link in told["links"]] == [5, None]
 
 
@@ -79,7 +79,7 @@ def test_a_descent(verdict: bool | None) -> None:
     link = process(10)
     match = link if verdict else None
     reason = "why" if verdict is None else None
-    told = jsonlines.descent_object(Descent(10, "sh", verdict, reason, match, "cmd", chain(link)))
+    told = jsonlines.descent_object(Descent(10, "sh", verdict, reason, match, "cmd", chain(link)), None)
     assert set(told) >= DESCENT_FIELDS
     assert (told["descendant"], told["reason"]) == (verdict, reason)
     assert (told["match"] is None) is (match is None)

@@ -6,10 +6,10 @@
 _proc_cache_options() { # COMMAND: its options
     case $1 in
         '') echo '--version --help' ;;
-        chain) echo '--format --no-engine --from --help' ;;
-        descendant) echo '--format --strict --quiet --no-engine --from --help' ;;
+        chain) echo '--format --wide --ns --no-engine --from --help' ;;
+        descendant) echo '--format --strict --quiet --wide --no-engine --from --help' ;;
         serve) echo '--capacity --ttl --group --record --keep --max-size --no-realtime --help' ;;
-        snapshot) echo '--format --cmd --cmd-re --user --under --failed --longer-than --shorter-than --dead --at --around --within --no-engine --from --help' ;;
+        snapshot) echo '--format --cmd --cmd-re --user --under --failed --longer-than --shorter-than --dead --at --around --within --wide --ns --no-engine --from --help' ;;
         watch) echo '--format --events --cmd --cmd-re --user --under --failed --longer-than --shorter-than --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --help' ;;
     esac
 }

@@ -10,7 +10,7 @@ import pytest
 from proc_cache import query
 from proc_cache.errors import NobodyFoundError
 from proc_cache.kernel.clocks import boot_wall_ns
-from proc_cache.process import Cost, Process, Source, pack_cost
+from proc_cache.process import Cost, Place, Process, Source, pack_cost
 from proc_cache.selection import Selection, Target, select
 from proc_cache.times import Moment
 from tests.helpers.fake_proc import FakeReader, sighting
@@ -185,6 +185,15 @@ class TestLikeTheEngine:
             story.fork(1, 10).full_name = full_name
         with recorded.view() as view:
             assert query.chain(view, 10).links[0].full_name == full_name
+
+    @pytest.mark.parametrize("place", [None, (None, None, ""), ("\udcff.service", "", "pts/3"), ("", "lxc:x", "")])
+    def test_places(self, path: Path, place: Place | None) -> None:
+        story = Story()
+        with RecordedStory(story, path) as recorded:
+            story.fork(1, 10).place = place
+        with recorded.view() as view:
+            told = query.chain(view, 10).links[0]
+        assert (told.unit, told.container, told.tty) == (place or (None, None, None))
 
     def test_a_loss_is_told_of_whose_life_it_touches(self, path: Path) -> None:
         story = Story()

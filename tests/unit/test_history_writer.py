@@ -18,7 +18,7 @@ from proc_cache.history import writer as writer_module
 from proc_cache.history.bounds import Bounds
 from proc_cache.history.schema import open_for_writing
 from proc_cache.kernel.clocks import TICK_NS
-from proc_cache.process import Source, pack_cost
+from proc_cache.process import Place, Source, pack_cost
 from tests.helpers.processes import wait_until
 from tests.helpers.recording import (
     BOOTED_NS,
@@ -157,6 +157,16 @@ class TestRows:
             rows(row(7, 10, 150, cmd=b"ls", former=b"fifteen-letters\0")),
         )
         assert table(path, "cmd, full_name") == [(b"ls", None)]
+
+    def test_a_place_that_a_later_recording_has_not_read_yet_stays(self, path: Path) -> None:
+        places: list[Place | None] = [None, ("a.service", "", "pts/3"), (None, None, ""), None]
+        told = [rows(row(7, 10, 150, place=place)) for place in places]
+        record(path, begin(), told[0])
+        assert table(path, "unit, container, tty") == [(None, None, None)]
+        record(path, begin(), *told)
+        assert table(path, "unit, container, tty", "FROM process ORDER BY id DESC LIMIT 1") == [
+            (b"a.service", b"", b"")
+        ]
 
     def test_execs_are_kept_each_once(self, path: Path) -> None:
         one, two = exec_row(7, 150.1, b"bash"), exec_row(7, 150.2, b"ls")

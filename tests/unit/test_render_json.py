@@ -117,3 +117,35 @@ def test_no_argument_can_forge_a_line() -> None:
     hostile = process(10, cmdline=(b"a\nexec 11|x|root", b"\x1b[2J"))
     text = event_line(Exec, 0, hostile, "10|sh|root")
     assert text.isprintable()
+
+
+class TestPlaces:
+    def test_where_it_belongs(self) -> None:
+        told = jsonlines.process_object(process(10, unit="web.service", container="docker:3f2a", tty="pts/3"))
+        assert (told["unit"], told["container"], told["tty"]) == ("web.service", "docker:3f2a", "pts/3")
+
+    def test_nowhere_and_not_known_are_null(self) -> None:
+        for word in ("", None):
+            told = jsonlines.process_object(process(10, unit=word, container=word, tty=word))
+            assert (told["unit"], told["container"], told["tty"]) == (None, None, None)
+
+    def test_exact_bytes_stand_beside(self) -> None:
+        told = jsonlines.process_object(process(10, unit="\udcff.service", container="lxc:\udcff"))
+        assert (told["unit"], told["container"]) == ("\ufffd.service", "lxc:\ufffd")
+        assert told["unit_raw"] == b64encode(b"\xff.service").decode()
+        assert told["container_raw"] == b64encode(b"lxc:\xff").decode()
+
+    def test_pids_in_a_namespace_only_where_asked(self) -> None:
+        assert "ns_pids" not in jsonlines.process_object(process(10))
+        assert jsonlines.process_object(process(10, ns_pids=(10, 1)))["ns_pids"] == [10, 1]
+        assert jsonlines.process_object(process(10, ns_pids=()))["ns_pids"] is None
+
+    def test_the_entry_of_a_chain(self) -> None:
+        told = jsonlines.chain_object(chain(process(10, 8), process(8, 1, cmd="cron")))
+        assert (told["entry"], told["entry_pid"]) == ("cron", 8)
+        told = jsonlines.chain_object(chain(process(10, 8)))
+        assert (told["entry"], told["entry_pid"]) == (None, None)
+
+    def test_the_entry_of_an_event(self) -> None:
+        assert event_object(Exec, 0, process(10), "10|sh|root", "ssh")["entry"] == "ssh"
+        assert event_object(Exec, 0, process(10), "10|sh|root")["entry"] is None

@@ -77,3 +77,24 @@ def test_clock() -> None:
 )
 def test_duration(span_ns: int, text: str) -> None:
     assert duration(span_ns) == text
+
+
+class TestWide:
+    def test_where_it_belongs(self) -> None:
+        rows = [
+            process(1, 0, unit="init.scope", container="", tty="", session=0),
+            process(9, unit="a\x1b[31m.service", container="docker:3f2a0123abcd", tty="pts/3", session=7),
+            process(10, session=None),
+        ]
+        assert list(draw_table(rows, PLAIN, is_wide=True)) == [
+            "PID  PPID  USER  STARTED   UNIT               CONTAINER            TTY      SESSION  CMD  CMDLINE",
+            "  1     0  root  22:13:21  init.scope         -                    -        -        sh",
+            "  9     1  root  22:13:21  a\\x1b[31m.service  docker:3f2a0123abcd  pts/3    7        sh",
+            " 10     1  root  22:13:21  unknown            unknown              unknown  unknown  sh",
+        ]
+
+    def test_pids_in_a_namespace_where_they_were_read(self) -> None:
+        rows = [process(1, 0, ns_pids=(1,)), process(9, ns_pids=(9, 4, 1)), ended(10, 0, ns_pids=())]
+        lines = list(draw_table(rows, PLAIN))
+        assert lines[0].split() == ["PID", "PPID", "USER", "STARTED", "NSPID", "CMD", "CMDLINE"]
+        assert [line.split()[4] for line in lines[1:]] == ["-", "4/1", "unknown"]

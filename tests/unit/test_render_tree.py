@@ -226,3 +226,34 @@ class TestOneProcess:
         assert len(describe(long, Style(is_coloured=False, width=80))) == 80
         assert describe(long, Style(is_coloured=False, width=80)).endswith("…")
         assert len(describe(long, PLAIN)) > 200
+
+
+class TestWide:
+    PLACED = process(
+        10, unit="web.service", container="docker:3f2a0123abcd", tty="pts/3", session=7, cmdline=(b"sh",)
+    )
+
+    def test_where_it_belongs_stands_before_its_arguments(self) -> None:
+        drawn = describe(self.PLACED, PLAIN, is_wide=True)
+        assert drawn == "10 sh (root) [web.service, docker:3f2a0123abcd, pts/3, session 7] sh"
+        assert describe(self.PLACED, PLAIN) == "10 sh (root) sh"
+
+    def test_what_is_nowhere_or_not_known_is_left_out(self) -> None:
+        assert (
+            describe(process(10, unit="", container="", tty="", session=0), PLAIN, is_wide=True) == "10 sh (root)"
+        )
+        assert describe(process(10, session=None), PLAIN, is_wide=True) == "10 sh (root)"
+
+    def test_chains_and_forests(self) -> None:
+        assert "web.service" in draw_chain(chain(self.PLACED), PLAIN, is_wide=True)
+        assert "web.service" not in draw_chain(chain(self.PLACED), PLAIN)
+        assert "web.service" in "\n".join(draw_forest([self.PLACED], PLAIN, is_wide=True))
+
+    def test_names_are_escaped(self) -> None:
+        evil = process(10, unit="\x1b]0;x\x07", container="lxc:\udcff", tty="\n", session=1)
+        assert describe(evil, PLAIN, is_wide=True).isprintable()
+
+    def test_pids_in_a_namespace(self) -> None:
+        assert describe(process(10, ns_pids=(10, 4, 1)), PLAIN) == "10 sh (root) [4/1 in its PID namespace]"
+        for ns_pids in ((), (10,), None):
+            assert describe(process(10, ns_pids=ns_pids), PLAIN) == "10 sh (root)"

@@ -8,6 +8,7 @@ from base64 import b64encode
 
 import pytest
 
+from proc_cache.entry import Entry
 from proc_cache.events import KINDS, Exec, Exit
 from proc_cache.process import Source
 from proc_cache.query import Descent
@@ -141,9 +142,9 @@ class TestPlaces:
         assert jsonlines.process_object(process(10, ns_pids=()))["ns_pids"] is None
 
     def test_the_entry_of_a_chain(self) -> None:
-        told = jsonlines.chain_object(chain(process(10, 8), process(8, 1, cmd="cron")))
+        told = jsonlines.chain_object(chain(process(10)), Entry("cron", 8, "cron", None))
         assert (told["entry"], told["entry_pid"]) == ("cron", 8)
-        told = jsonlines.chain_object(chain(process(10, 8)))
+        told = jsonlines.chain_object(chain(process(10)), None)
         assert (told["entry"], told["entry_pid"]) == (None, None)
 
     def test_the_entry_of_an_event(self) -> None:

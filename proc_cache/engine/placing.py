@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ProcessHiddenError
 from ..kernel.places import parse_cgroup, tty_name
+from ..process import UNPLACED
 from .identity import is_same_start
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Places:
         if tty is None:
             _bound(self._ttys)
             tty = self._ttys[tty_nr] = tty_name(tty_nr)
-        self._set_tty(node, tty)
+        place = node.place
+        if place is None or place[2] != tty:
+            self._set_tty(node, tty)
 
     def leave_tty(self, node: Node) -> None:
         """Note that it has none any more: it leads a new session (setsid(2))."""
@@ -70,11 +73,8 @@ class Places:
             self._unknown[node] = None
 
     def _set_tty(self, node: Node, tty: str) -> None:
-        place = node.place
-        if place is None:
-            node.place = self._share((None, None, tty))
-        elif place[2] != tty:
-            node.place = self._share((place[0], place[1], tty))
+        unit, container, _ = node.place or UNPLACED
+        node.place = self._share((unit, container, tty))
 
     # --- what is read -----------------------------------------------------------------------------------
 

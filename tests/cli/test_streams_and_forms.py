@@ -23,7 +23,7 @@ from tests.helpers.processes import Forked, comm_of, in_turn, rename, running, s
 ME = str(os.getpid())
 NO_SUCH_PID = "4194305"
 
-CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "notes", "chain", "links"}
+CHAIN_FIELDS = {"pid", "complete", "reason", "lost_events", "notes", "chain", "entry", "entry_pid", "links"}
 DESCENT_FIELDS = {"pid", "cmd", "descendant", "reason", "match", "chain"}
 
 

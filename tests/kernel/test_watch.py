@@ -21,7 +21,7 @@ from tests.helpers.processes import Forked, chain_by_ps, rename, running, wait_u
 
 pytestmark = pytest.mark.kernel
 
-EVENT_FIELDS = {"event", "time", "timestamp_ns", "chain"} | PROCESS_FIELDS
+EVENT_FIELDS = {"event", "time", "timestamp_ns", "chain", "entry"} | PROCESS_FIELDS
 
 WATCH_23 = ["--format", "ndjson", "--events", "exec", "--count", "23", "--cmd", "true"]
 

@@ -5,26 +5,27 @@
 
 _proc_cache_options() { # COMMAND: its options
     case $1 in
-        '') echo '--version --help' ;;
-        chain) echo '--format --no-engine --from --help' ;;
-        descendant) echo '--format --strict --quiet --no-engine --from --help' ;;
-        serve) echo '--capacity --ttl --group --record --keep --max-size --no-realtime --help' ;;
-        snapshot) echo '--format --cmd --user --under --dead --at --around --within --no-engine --from --help' ;;
-        watch) echo '--format --events --cmd --user --under --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --help' ;;
+        '') echo '--version --color --help' ;;
+        chain) echo '--format --no-engine --from --color --help' ;;
+        descendant) echo '--format --strict --quiet --no-engine --from --color --help' ;;
+        serve) echo '--capacity --ttl --group --record --keep --max-size --no-realtime --color --help' ;;
+        snapshot) echo '--format --cmd --user --under --dead --at --around --within --no-engine --from --color --help' ;;
+        watch) echo '--format --events --cmd --user --under --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --color --help' ;;
     esac
 }
 
 _proc_cache_option() { # COMMAND OPTION: sets `kind` to what the option takes, to nothing where it takes nothing
     case "$1 $2" in
+        ' --color' | 'chain --color' | 'descendant --color' | 'serve --color' | 'snapshot --color' | 'watch --color') kind='one-of auto always never' ;;
         'chain --format' | 'descendant --format') kind='one-of chain tree json ndjson' ;;
         'chain --from' | 'descendant --from' | 'serve --record' | 'snapshot --from' | 'watch --record' | 'watch --from') kind='files' ;;
         'serve --capacity' | 'serve --ttl' | 'serve --keep' | 'serve --max-size' | 'snapshot --at' | 'snapshot --within' | 'watch --count' | 'watch --duration' | 'watch --capacity' | 'watch --ttl' | 'watch --keep' | 'watch --max-size') kind='free' ;;
         'serve --group') kind='groups' ;;
-        'snapshot --format') kind='one-of table tree json ndjson' ;;
+        'snapshot --format') kind='one-of table tree json ndjson ecs' ;;
         'snapshot --cmd' | 'watch --cmd') kind='cmds' ;;
         'snapshot --user' | 'watch --user') kind='users' ;;
         'snapshot --under' | 'snapshot --around' | 'watch --under') kind='pids' ;;
-        'watch --format') kind='one-of live lines ndjson' ;;
+        'watch --format') kind='one-of live lines json ndjson ecs' ;;
         'watch --events') kind='some-of fork exec exit comm uid sid' ;;
         *) kind= ;;
     esac

@@ -8,26 +8,31 @@ from .. import query
 from ..history.reader import HistoryView
 from ..history.replay import replay
 from ..render.chain import walk_text
-from ..render.events import event_text
+from ..render.events import event_line, event_object
+from ..render.jsonlines import line
 from ..selection import Chooser
 from . import exit_status
-from .terminal import write
+from .array import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..history.replay import Happening
     from .watch import WatchOptions
+
+    Text = Callable[[Happening], str]
 
 
 def run(options: WatchOptions, path: str) -> int:
     """Print the events that were asked for, as fast as they are read. Raises HistoryError, NobodyFoundError."""
     view = HistoryView.open(path)
     chooser = Chooser(view, options.selection)
-    for count, happening in enumerate(_chosen(view, options, chooser), start=1):
-        write(_render(view, happening, is_json=options.form == "ndjson"))
-        if count == options.count:
-            break
+    text_of = _TEXTS.get(options.form, _line)(view)
+    with Array(is_array=options.form == "json") as array:
+        for count, happening in enumerate(_chosen(view, options, chooser), start=1):
+            array.item(text_of(happening))
+            if count == options.count:
+                break
     return exit_status.ANSWERED
 
 
@@ -37,7 +42,31 @@ def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Itera
     )
 
 
-def _render(view: HistoryView, happening: Happening, *, is_json: bool) -> str:
-    kind, time_ns, process = happening.kind, happening.time_ns, happening.process
-    chain = walk_text(view, query.walk_from(view, happening.node), itself=process)
-    return event_text(kind, time_ns, process, chain, is_json=is_json)
+def _line(view: HistoryView) -> Text:
+    return lambda one: event_line(one.kind, one.time_ns, one.process, _chain(view, one))
+
+
+def _object(view: HistoryView) -> Text:
+    return lambda one: line(event_object(one.kind, one.time_ns, one.process, _chain(view, one)))
+
+
+def _ecs(view: HistoryView) -> Text:
+    from ..render.ecs import EcsWriter
+    from .host import this_host
+
+    writer = EcsWriter()
+
+    def text(one: Happening) -> str:
+        ancestors = query.walk_from(view, one.node).nodes[1:]
+        links = [one.process, *(view.describe(node) for node in ancestors)]
+        host = this_host(view.boot_id(one.node))
+        return writer.event(one.kind, one.time_ns, links, _chain(view, one), host)
+
+    return text
+
+
+def _chain(view: HistoryView, happening: Happening) -> str:
+    return walk_text(view, query.walk_from(view, happening.node), itself=happening.process)
+
+
+_TEXTS = {"json": _object, "ndjson": _object, "ecs": _ecs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import exit_status
 from .sources import Where, open_source
-from .terminal import style, write, write_lines
+from .terminal import style, tell, write, write_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def run(selection: Selection, form: str | None, where: Where) -> int:
     """Print what was asked for. Raises NobodyFoundError, NotRememberedError and HistoryError."""
+    if form == "ecs" and where.history is not None:
+        tell("a history is written in ECS event by event; give `proc-cache watch --from FILE --format ecs`")
+        return exit_status.USAGE
     processes = list(open_source(where).processes(selection))
     if selection.around is None:
         processes.sort(key=lambda process: (process.pid, process.start_time_ns or 0))
@@ -34,6 +37,10 @@ def _write(processes: Sequence[Process], form: str) -> None:
         from ..render.tree import draw_forest
 
         write_lines(draw_forest(processes, style()))
+    elif form == "ecs":
+        from .states import states
+
+        write_lines(states(processes))
     else:
         from ..render import jsonlines
 

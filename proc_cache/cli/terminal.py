@@ -19,14 +19,30 @@ def is_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
+_color = "auto"
+
+
+def set_color(when: str) -> None:
+    """Colour "always", "never", or "auto": on a terminal that can, and not under NO_COLOR (https://no-color.org)."""
+    global _color  # noqa: PLW0603  # as the streams are: there is one screen
+    _color = when
+
+
+def is_coloured() -> bool:
+    """Tell whether results are written in colour."""
+    if _color != "auto":
+        return _color == "always"
+    return is_terminal() and not os.environ.get("NO_COLOR")
+
+
 def style() -> Style:
-    """Colour and width of the terminal; no colour under NO_COLOR (https://no-color.org)."""
+    """Colour, and the width of the terminal where there is one: what goes elsewhere is cut to none."""
     from ..render.style import PLAIN, Style
 
     if not sys.stdout.isatty():
-        return PLAIN
+        return Style(is_coloured=True) if is_coloured() else PLAIN
     width = os.get_terminal_size(sys.stdout.fileno()).columns or None  # 0: a terminal that has not said
-    return Style(is_coloured=is_terminal() and not os.environ.get("NO_COLOR"), width=width)
+    return Style(is_coloured=is_coloured(), width=width)
 
 
 def write(text: str) -> None:

@@ -135,8 +135,12 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
         with client.pictures(options.selection) as following, LiveView() as view:
             _show(following, view, deadline)
     else:
-        with client.events(options.event_names, options.selection) as following:
-            _show(following, Lines(is_json=options.form == "ndjson", count=options.count), deadline)
+        is_whole = options.form == "ecs"
+        with (
+            client.events(options.event_names, options.selection, is_whole=is_whole) as following,
+            Lines(options.form, options.count) as lines,
+        ):
+            _show(following, lines, deadline)
     return exit_status.ANSWERED
 
 
@@ -148,10 +152,10 @@ def _show(following: Following, shown: Lines | LiveView, deadline: float | None)
 
 def _run_command(client: EngineClient, options: WatchOptions) -> int:
     """Run the command with its output on our stderr: stdout has the events, and nothing else."""
-    lines = Lines(is_json=options.form == "ndjson", count=options.count)
-    me = os.getpid()
+    me, is_whole = os.getpid(), options.form == "ecs"
     with (
-        client.events(options.event_names, options.selection, children_of=me) as following,
+        client.events(options.event_names, options.selection, children_of=me, is_whole=is_whole) as following,
+        Lines(options.form, options.count) as lines,
         SignalForwarding() as forwarding,
     ):
         try:

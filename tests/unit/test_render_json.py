@@ -117,3 +117,20 @@ def test_no_argument_can_forge_a_line() -> None:
     hostile = process(10, cmdline=(b"a\nexec 11|x|root", b"\x1b[2J"))
     text = event_line(Exec, 0, hostile, "10|sh|root")
     assert text.isprintable()
+
+
+def test_every_name_that_is_no_utf8_has_its_exact_bytes_beside_it() -> None:
+    bad = "\udcff\udc80"
+    told = jsonlines.process_object(
+        process(10, user=bad, birth_user=bad, current_parent=bad, former_cmds=("ok", bad), full_name=bad)
+    )
+    exact = b64encode(b"\xff\x80").decode()
+    for key in ("user", "birth_user", "current_parent", "full_name"):
+        assert (told[key], told[f"{key}_raw"]) == ("\ufffd\ufffd", exact)
+    assert told["former_cmds"] == ["ok", "\ufffd\ufffd"]
+    assert told["former_cmds_raw"] == [b64encode(b"ok").decode(), exact]
+
+
+def test_a_cmd_that_was_asked_for_is_no_lone_surrogate_either() -> None:
+    told = jsonlines.descent_object(Descent(10, "\udcff", None, "why", None, None, chain()))
+    assert (told["cmd"], told["cmd_raw"]) == ("\ufffd", b64encode(b"\xff").decode())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..history.replay import Happening
+    from ..render.ecs import Host
     from .watch import WatchOptions
 
     Text = Callable[[Happening], str]
@@ -55,12 +56,15 @@ def _ecs(view: HistoryView) -> Text:
     from .host import this_host
 
     writer = EcsWriter()
+    hosts: dict[str, Host] = {}
 
     def text(one: Happening) -> str:
         ancestors = query.walk_from(view, one.node).nodes[1:]
         links = [one.process, *(view.describe(node) for node in ancestors)]
-        host = this_host(view.boot_id(one.node))
-        return writer.event(one.kind, one.time_ns, links, _chain(view, one), host)
+        boot_id = view.boot_id(one.node)
+        if boot_id not in hosts:
+            hosts[boot_id] = this_host(boot_id)
+        return writer.event(one.kind, one.time_ns, links, _chain(view, one), hosts[boot_id])
 
     return text
 

@@ -85,7 +85,7 @@ def test_one_process_has_one_id_by_event_by_scan_and_from_a_history(tmp_path: Pa
     told = documents(watched)
     (left,) = [one for one in told if one["event"]["action"] == "end"]
     replayed = documents(proc_cache("watch", "--from", file, "--format", "ecs"))
-    ends = {one["process"]["entity_id"]: one for one in replayed if one["event"]["action"] == "end"}
+    ends = {one["process"].get("entity_id"): one for one in replayed if one["event"]["action"] == "end"}
     again = ends[left["process"]["entity_id"]]
     assert (again["process"]["pid"], again["process"]["exit_code"]) == (left["process"]["pid"], 5)
     assert again["host"]["boot"] == left["host"]["boot"]

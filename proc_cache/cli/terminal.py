@@ -10,6 +10,7 @@ from ..render.escape import escape
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from ..render.style import Style
 
@@ -61,11 +62,20 @@ def flush() -> None:
 
 
 def tell(message: str) -> None:
-    """Say something beside the results: one line on stderr, whatever is in it."""
-    sys.stderr.write(f"proc-cache: {escape(message)}\n")
-    sys.stderr.flush()
+    """Say something beside the results: one line on stderr, whatever is in it; or nothing, where that is full."""
+    try:
+        sys.stderr.write(f"proc-cache: {escape(message)}\n")
+        sys.stderr.flush()
+    except OSError:  # full, or nobody listens: that changes no answer and no exit status
+        _abandon(sys.stderr)
 
 
 def abandon_stdout() -> None:
     """Nobody reads it, or it is full: let what is still to be flushed go nowhere instead of failing again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -76,6 +76,8 @@ def parse_events(words: str) -> frozenset[type]:
     for name in names:
         if name not in KINDS:
             raise ValueError(f"{name!r} is no event; give some of {','.join(KINDS)}")
+    if not names:
+        raise ValueError(f"no event is named; give some of {','.join(KINDS)}")
     return frozenset(KINDS[name] for name in names)
 
 
@@ -180,7 +182,9 @@ def _show_unless_closed(lines: Lines, following: Following, timeout_s: float) ->
     """Show beside a command, which goes on when nobody reads us any more; false where the engine has ended."""
     try:
         lines.show(following.take(timeout_s))
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            tell(f"{error.strerror}: the command goes on, and nothing more is told of it")
         lines.is_done = True
         abandon_stdout()
     except EngineUnavailableError as error:

@@ -75,6 +75,8 @@ def _dispatch_by_typer(arguments: list[str]) -> int:
         return ending.exit_code
     except Abort:
         raise KeyboardInterrupt from None
+    except SystemExit:  # what Typer makes of a pipe that nobody reads
+        raise BrokenPipeError from None
     except usage_error as error:
         return _end_for_usage(error)
     return int(action()) if callable(action) else exit_status.ANSWERED

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from ..record import Record
 from ..times import rfc3339
-from .entry import entry_leader
+from .entry import entry_leader, terminal_of
 from .jsonlines import base64_unless_utf8, line, whole_text
+from .terminals import terminal_fields
 from .tree import ending
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class EcsWriter:
                     "event": event,
                     "process": written,
                     "user": _user(process),
+                    "container": _container(process),
                     "host": _host(host),
                     "labels": _labels(process),
                 }
@@ -193,6 +195,7 @@ class _Family:
                 "command_line": None if args is None else " ".join(args),
                 "start": rfc3339(process.start_time_ns, process.booted_ns),
                 "user": _user(process),
+                **terminal_fields(terminal_of(process)),
             }
         )
 
@@ -200,6 +203,15 @@ class _Family:
 def _user(process: Process) -> Object | None:
     uid = None if process.uid is None else str(process.uid)
     return _known({"id": uid, "name": _text(process.user)}) or None
+
+
+def _container(process: Process) -> Object | None:
+    """Give the container that a process is in, told as RUNTIME:ID."""
+    told: str | None = getattr(process, "container", None)  # where places of processes are known
+    if not told:
+        return None
+    runtime, _, identity = told.rpartition(":")
+    return _known({"id": whole_text(identity), "runtime": whole_text(runtime) or None})
 
 
 def _host(host: Host) -> Object:

@@ -40,17 +40,33 @@ def entry_leader(links: Sequence[Process]) -> Entry | None:
 
 
 def _way_in(leader: Process, parent: Process | None) -> str | None:
-    name = _name(leader)
+    at_terminal = _at_terminal(leader)
+    if at_terminal is not None:
+        return at_terminal
     if leader.ppid == _INIT_PID:
         return "init"
+    name = _name(leader)
     if parent is None or name.startswith(_RUNTIMES):
         return None
     above = _name(parent)
-    if above == "ssm-session-worker":
-        return "ssm"
     if above in _SSHDS and name not in _SSHDS:
         return "sshd"
+    if above == "ssm-session-worker":
+        return "ssm"
     return "container" if above.startswith(_RUNTIMES) else None
+
+
+def _at_terminal(leader: Process) -> str | None:
+    terminal = terminal_of(leader) or ""
+    if terminal.startswith("tty"):
+        return "terminal"
+    return "console" if terminal == "console" and _name(leader) == "login" else None
+
+
+def terminal_of(process: Process) -> str | None:
+    """Give its terminal as it is called in /dev: "" where it has none, None where that is not known."""
+    terminal: str | None = getattr(process, "tty", None)  # where places of processes are known
+    return terminal
 
 
 def _name(process: Process) -> str:

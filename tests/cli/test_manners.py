@@ -150,7 +150,7 @@ FORMS = [
     *(["snapshot", "--format", form] for form in ("table", "tree", "json", "ndjson", "ecs")),
     *(["watch", "--from", "HISTORY", "--format", form] for form in ("lines", "json", "ndjson", "ecs")),
 ]
-OTHERS = [["--help"], ["--version"], ["watch", "--help"], ["watch", "--format", "json", "--duration", "0"]]
+OTHERS = [["--help"], ["--version"], ["watch", "--help"]]
 
 
 def ended_with(arguments: list[str], history: str, redirections: str) -> Ended:
@@ -222,7 +222,11 @@ def test_a_command_goes_on_where_its_events_cannot_be_written(redirection: str, 
     mark = tmp_path / "mark"
     ended = ended_with(["watch", "--", "sh", "-c", f"sleep 0.5; touch {mark}; exit 7"], "", redirection)
     assert (ended.status, mark.exists()) == (7, True)
-    assert len(ended.complaints) == (redirection == ">/dev/full")
+    assert [line for line in ended.complaints if "the command goes on" in line] == (
+        ["proc-cache: No space left on device: the command goes on, and nothing more is told of it"]
+        if redirection == ">/dev/full"
+        else []
+    )
 
 
 def test_many_questions_of_one_pipe() -> None:
@@ -232,3 +236,9 @@ def test_many_questions_of_one_pipe() -> None:
     *lines, statuses = done.stdout.splitlines()
     assert len(lines) == 3
     assert statuses.split()[1:] == ["0", "0"]
+
+
+@pytest.mark.kernel
+def test_no_colour_in_the_live_view_where_it_is_not_wanted() -> None:
+    _, drawn = on_terminal("watch", "--color", "never", columns=120, interrupt_at="lost", times=2)
+    assert not re.search(r"\x1b\[[0-9;]*[349][0-7]m", drawn)

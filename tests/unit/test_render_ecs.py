@@ -162,6 +162,36 @@ def test_a_state() -> None:
     assert (told["event"]["kind"], told["event"]["type"], told["message"]) == ("state", ["info"], CHAIN)
 
 
+# --- the place, where it is known --------------------------------------------------------------------------
+
+
+class Placed(Process):
+    """A process with its place."""
+
+    container: str | None = None
+    tty: str | None = None
+
+
+def placed(of: Process, **place: Any) -> Process:
+    return Placed(**{field: getattr(of, field) for field in Process._fields}, **place)
+
+
+def test_a_container_and_a_terminal() -> None:
+    told = event(placed(TOUCH, container="docker:4f9c", tty="pts/3"), SHELL, SYSTEMD)
+    assert told["container"] == {"id": "4f9c", "runtime": "docker"}
+    assert told["process"]["tty"] == {"char_device": {"major": 136, "minor": 3}}
+    assert told["process"]["interactive"] is True
+    told = event(placed(TOUCH, container="", tty=""), SHELL, SYSTEMD)
+    assert "container" not in told
+    assert (told["process"]["interactive"], "tty" in told["process"]) == (False, False)
+
+
+@pytest.mark.parametrize(("name", "tty", "kind"), [("bash", "tty2", "terminal"), ("login", "console", "console")])
+def test_an_entry_at_a_terminal(name: str, tty: str, kind: str) -> None:
+    leader = placed(process(101, 1, cmd=name, session=101), tty=tty)
+    assert event(TOUCH, leader, SYSTEMD)["process"]["entry_leader"]["entry_meta"] == {"type": kind}
+
+
 # --- the id ------------------------------------------------------------------------------------------------
 
 

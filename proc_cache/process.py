@@ -210,9 +210,12 @@ def is_name_certain(node: Node) -> bool:
     return node.source in _NAMING or (node.source == Source.MANUAL and bool(node.cmd))
 
 
-def split_cmdline(cmdline: bytes) -> list[bytes]:
-    """Split what /proc/PID/cmdline holds; a program that wrote its own title may have left no NUL in it."""
-    return cmdline.removesuffix(b"\0").split(b"\0") if cmdline else []
+def split_cmdline(cmdline: bytes, count: int = -1) -> list[bytes]:
+    """Split what /proc/PID/cmdline holds, or its beginning; a program's own title may have no NUL in it."""
+    if not cmdline:
+        return []
+    arguments = cmdline.removesuffix(b"\0").split(b"\0", count)
+    return arguments if count < 0 else arguments[:count]
 
 
 CMDLINE_LIMIT = 1 << 17  # bytes read of an argv; one argument may be as long (MAX_ARG_STRLEN, linux/binfmts.h)

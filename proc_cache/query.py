@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         def user(self, node: Node) -> str | None:
             """Give the name of the user."""
 
+        def until_ns(self, node: Node) -> int:
+            """When it ended; of one that lives, until when that is known: now. Since its boot."""
+
         def lost_events(self, node: Node) -> int:
             """How many messages were lost in a time that touches the life of the process."""
 
@@ -239,7 +242,7 @@ def _match_long_name(wanted: bytes, node: Node) -> tuple[bool | None, str | None
 
     That is argv[0], or for a script the one behind its interpreter and that one's option (execve(2)).
     """
-    arguments = split_cmdline(node.cmdline or b"")[:3]
+    arguments = split_cmdline(node.cmdline or b"", 3)
     names = [argument.rpartition(b"/")[2] for argument in arguments]
     for index, name in enumerate(names):
         if name == wanted:

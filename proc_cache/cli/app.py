@@ -7,7 +7,7 @@ pipes and exit statuses. What a command does stands in the module of its name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from ..times import Moment
 from ..version import __version__
 from . import quantities
 from .examples import help_text
+from .pattern import NamePattern
 from .sources import Where
 from .terminal import set_color
 from .usage import Command, Commands
@@ -44,15 +45,54 @@ Pids = Annotated[
     list[str], typer.Argument(metavar="PID... | -", help="Processes (PID@TIME: who had it then); - reads stdin.")
 ]
 Cmd = Annotated[str, typer.Argument(metavar="CMD", help="A name, as `ps -o comm=` prints it, or a longer one.")]
-CmdFilter = Annotated[str | None, typer.Option("--cmd", metavar="CMD", help="Only processes of this name.")]
+# The filters, the same in every command that lists or streams; `_selection` puts them together.
+CmdFilter = Annotated[
+    str | None,
+    typer.Option("--cmd", metavar="CMD", parser=quantities.word, help="Only processes of just this name."),
+]
+CmdReFilter = Annotated[
+    NamePattern | None,
+    typer.Option(
+        "--cmd-re",
+        metavar="PATTERN",
+        parser=quantities.pattern,
+        help="Only those in whose name this regular expression is found, ^python.",
+    ),
+]
 UserFilter = Annotated[
     str | None,
-    typer.Option("--user", metavar="USER", help="Only processes of this user (name or uid)."),
+    typer.Option(
+        "--user", metavar="USER", parser=quantities.word, help="Only processes of this user (name or uid)."
+    ),
 ]
 UnderFilter = Annotated[
-    Target | None,
+    Any,  # a Target or a name: Typer wants one type
     typer.Option(
-        "--under", metavar="PID[@TIME]", parser=quantities.target, help="Only this process and its descendants."
+        "--under",
+        metavar="PID[@TIME]|CMD",
+        parser=quantities.top,
+        help="Only this process, or those of this name, and their descendants.",
+    ),
+]
+FailedFilter = Annotated[
+    bool, typer.Option("--failed", help="Only what ended with another code than 0, or by a signal.")
+]
+LongerFilter = Annotated[
+    int | None,
+    typer.Option(
+        "--longer-than",
+        metavar="SPAN",
+        parser=quantities.span,
+        help="Only what ran longer, 1s; what lives counts up to now.",
+    ),
+]
+ShorterFilter = Annotated[
+    int | None,
+    typer.Option(
+        "--shorter-than",
+        metavar="SPAN",
+        parser=quantities.span,
+        help="Only what has ended and ran shorter, 5ms.",
     ),
 ]
 NoEngine = Annotated[bool, typer.Option("--no-engine", help="Ask /proc, even where an engine is running.")]
@@ -87,8 +127,11 @@ SnapshotFormat = Annotated[
     typer.Option("--format", help="How to list. Default: table."),
 ]
 WatchFormat = Annotated[
-    Literal["live", "lines", "json", "ndjson", "ecs"] | None,
-    typer.Option("--format", help="How to show. Default: live on a terminal, lines otherwise."),
+    Literal["live", "lines", "tree", "json", "ndjson", "ecs"] | None,
+    typer.Option(
+        "--format",
+        help="How to show. Default: live on a terminal, lines otherwise; of a COMMAND on a terminal its tree.",
+    ),
 ]
 
 
@@ -169,12 +212,26 @@ def descendant(  # noqa: PLR0913
     return lambda: command.run(pid, cmd, form, where, is_strict=strict, is_quiet=quiet)
 
 
+def _selection(longer_than: int | None, shorter_than: int | None, **others: Any) -> Selection:  # noqa: ANN401
+    """Put the filters together; raises BadParameter where nothing can pass both."""
+    if longer_than is not None and shorter_than is not None and longer_than >= shorter_than:
+        raise typer.BadParameter(
+            "no run time is longer than the one and shorter than the other; give a larger second one",
+            param_hint="--longer-than, --shorter-than",
+        )
+    return Selection(longer_than_ns=longer_than, shorter_than_ns=shorter_than, **others)
+
+
 @app.command(cls=Command, short_help="List processes: now, or at another time.", epilog=help_text("snapshot"))
 def snapshot(  # noqa: PLR0913
     form: SnapshotFormat = None,
     cmd: CmdFilter = None,
+    cmd_re: CmdReFilter = None,
     user: UserFilter = None,
     under: UnderFilter = None,
+    failed: FailedFilter = False,
+    longer_than: LongerFilter = None,
+    shorter_than: ShorterFilter = None,
     dead: Annotated[
         bool, typer.Option("--dead", help="Also those that have ended, as far as the engine remembers.")
     ] = False,
@@ -200,15 +257,26 @@ def snapshot(  # noqa: PLR0913
 ) -> Action:
     """List every process now, at another time, or those that have ended too.
 
-    TIME is 12:03:07, 2026-11-22T12:03:07Z, or -90s. Exit status 69: the dead are asked for, and no engine runs.
+    TIME is 12:03:07, 2026-11-22T12:03:07Z, or -90s. --failed and --shorter-than are about those that have ended:
+    they imply --dead. A filtered tree keeps the ancestors of what matched, in parentheses and dimmed. Exit status
+    69: the dead are asked for, and no engine runs.
     """
     from . import snapshot as command
 
-    selection = Selection(
-        cmd=cmd, user=user, under=under, with_dead=dead, moment=at, around=around, within_ns=within
+    selection = _selection(
+        longer_than,
+        shorter_than,
+        cmd=cmd,
+        user=user,
+        under=under,
+        failed=failed,
+        with_dead=dead or failed or shorter_than is not None,
+        moment=at,
+        around=around,
+        within_ns=within,
     )
     where = Where(may_ask_engine=not no_engine, history=history)
-    return lambda: command.run(selection, form, where)
+    return lambda: command.run(selection, form, where, cmd_re)
 
 
 @app.command(cls=Command, short_help="Run the engine that remembers the dead.", epilog=help_text("serve"))
@@ -260,12 +328,20 @@ def watch(  # noqa: PLR0913
     ] = None,
     form: WatchFormat = None,
     events: Annotated[
-        str,
-        typer.Option("--events", metavar="KIND,...", help="Kinds of event: fork, exec, exit, comm, uid, sid."),
-    ] = "fork,exec,exit",
+        str | None,
+        typer.Option(
+            "--events",
+            metavar="KIND,...",
+            help="Kinds of event: fork, exec, exit, comm, uid, sid. Default: the first three.",
+        ),
+    ] = None,
     cmd: CmdFilter = None,
+    cmd_re: CmdReFilter = None,
     user: UserFilter = None,
     under: UnderFilter = None,
+    failed: FailedFilter = False,
+    longer_than: LongerFilter = None,
+    shorter_than: ShorterFilter = None,
     count: Annotated[
         int | None,
         typer.Option("--count", metavar="N", min=1, help="End after so many events."),
@@ -286,24 +362,35 @@ def watch(  # noqa: PLR0913
     """Show processes as they are born, run programs and end; or, with --from, as they did.
 
     A running engine is asked; else, and with --record, --capacity, --ttl or --no-realtime, one is started that
-    ends with this. With a COMMAND: run it, watch its descendants, end with it and exit with its status. Its
-    output goes to stderr, so that stdout has the events alone. Exit status 69: the kernel's events cannot be had
-    here.
+    ends with this. Exit status 69: the kernel's events cannot be had here.
+
+    With a COMMAND: run it, watch its descendants, end with it and exit with its status. On a terminal it has the
+    terminal to itself, and at its end comes the tree of all it started, what failed first. In a pipe stdout has
+    the events (or, with --format tree or json, the tree), what the command writes goes to stderr, and after the
+    events the tree does too. 127: there is no such COMMAND; 126: it cannot be run.
+
+    --failed, --longer-than and --shorter-than are about processes that have ended: only exit events are shown, and
+    of what --events names, only those can match. --under CMD waits where nobody has that name yet.
     """
     from . import watch as watching
     from .capture import CaptureOptions
 
     try:
-        kinds = watching.parse_events(events)
+        kinds = watching.parse_events(events or "")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--events") from error
+    try:
+        watching.check_form(form, command or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from error
     if history is not None and (command or record):
         raise typer.BadParameter("a history is shown alone: no COMMAND, no --record", param_hint="--from")
     retention = CacheParams(capacity, ttl / 1e9)
     options = watching.WatchOptions(
         form=form,
         events=kinds,
-        selection=Selection(cmd=cmd, user=user, under=under),
+        selection=_selection(longer_than, shorter_than, cmd=cmd, user=user, under=under, failed=failed),
+        pattern=cmd_re,
         count=count,
         duration_s=duration,
         command=command or [],

@@ -12,6 +12,8 @@ USAGE = 2
 CANNOT_TELL = 3  # history too short, events lost, hidden from this user
 UNAVAILABLE = 69  # what is needed is not there: no connector, no room to write
 BUG = 70
+NOT_EXECUTABLE = 126  # a COMMAND that cannot be run, as env(1) and the shells say it
+NOT_FOUND = 127  # a COMMAND that is not there
 INTERRUPTED = 130  # Ctrl-C before the answer was complete
 TERMINATED = 143  # SIGTERM before the answer was complete
 

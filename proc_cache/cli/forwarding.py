@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class SignalForwarding:
     """Hands signals on to a child while it runs; one that comes before there is a child waits for it.
 
-    Ctrl-C is ignored meanwhile: the terminal sends it to the child as well.
+    Ctrl-C and Ctrl-\\ are ignored meanwhile: the terminal sends them to the child as well.
     """
 
     _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    _IGNORED = (signal.SIGINT, signal.SIGQUIT)
 
     def __init__(self) -> None:
         self._child: Popen[bytes] | None = None
@@ -27,7 +28,8 @@ class SignalForwarding:
     def __enter__(self) -> Self:
         self._former = {number: signal.signal(number, self._forward) for number in self._FORWARDED}
         # A handler, not SIG_IGN: that one the child would inherit through its exec, and be deaf to Ctrl-C.
-        self._former[signal.SIGINT] = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        for number in self._IGNORED:
+            self._former[number] = signal.signal(number, lambda _number, _frame: None)
         return self
 
     def __exit__(
@@ -41,6 +43,10 @@ class SignalForwarding:
         self._child = child
         while self._waiting:
             child.send_signal(self._waiting.pop(0))
+
+    def write_from_the_background(self) -> None:
+        """After the child: it may have left the terminal to a group of its own, which is gone (stty tostop)."""
+        self._former[signal.SIGTTOU] = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         if self._child is None:

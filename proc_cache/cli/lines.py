@@ -8,38 +8,39 @@ from ..render.chain import walk_text
 from ..render.events import event_line, event_object
 from ..render.jsonlines import line
 from ..service.facts import Told, ToldUsers
-from ..service.following import ChildEnded, Missed
+from ..service.following import Missed
 from .array import Array
 from .terminal import flush, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable
 
     from ..service.following import Piece
 
 
 class Lines(Array):
-    """Writes what it is shown, in a form; `count` is how many events, and no more."""
+    """Writes what it is shown of some kinds of event, or of all, in a form; `count` is how many, and no more."""
 
-    def __init__(self, form: str, count: int | None) -> None:
+    def __init__(self, form: str, count: int | None, kinds: Collection[type] | None = None) -> None:
         super().__init__(is_array=form == "json")
+        self._kinds = kinds
         self._users = ToldUsers()
         self._text = self._text_of(form)
         self._left = count
         self.is_done = False
-        self.ended_children: set[int] = set()
 
-    def show(self, pieces: Iterator[Piece]) -> None:
+    def show(self, pieces: Iterable[Piece]) -> None:
         """Write the events among them."""
         for piece in pieces:
-            if isinstance(piece, ChildEnded):
-                self.ended_children.add(piece.pid)
-            elif isinstance(piece, Missed):
+            if isinstance(piece, Missed):
                 flush()  # what stands before it, where both go to one place
                 tell(_missed(piece))
-            elif isinstance(piece, Told) and not self.is_done:
+            elif isinstance(piece, Told) and not self.is_done and self._is_asked_for(piece):
                 self._write(piece)
         flush()
+
+    def _is_asked_for(self, told: Told) -> bool:
+        return self._kinds is None or told.kind in self._kinds
 
     def _write(self, told: Told) -> None:
         self.item(self._text(told))

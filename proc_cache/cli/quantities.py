@@ -9,6 +9,7 @@ import typer
 from ..kernel.clocks import wall_ns
 from ..selection import Target
 from ..times import Moment, parse_moment, parse_span
+from .pattern import NamePattern
 from .targets import read_target
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -43,6 +44,26 @@ def target(text: str) -> Target:
     """Read PID or PID@TIME."""
     try:
         return read_target(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def top(text: str) -> Target | str:
+    """Read what others are to be under: PID or PID@TIME, or else a name."""
+    return target(text) if text.partition("@")[0].isdecimal() else word(text)
+
+
+def word(text: str) -> str:
+    """Read a name, of which some is needed."""
+    if not text:
+        raise typer.BadParameter("it is empty; give a name")
+    return text
+
+
+def pattern(text: str) -> NamePattern:
+    """Read a regular expression for names."""
+    try:
+        return NamePattern(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -10,7 +10,7 @@ from ..history.replay import replay
 from ..render.chain import walk_text
 from ..render.events import event_line, event_object
 from ..render.jsonlines import line
-from ..selection import Chooser
+from ..selection import Chooser, check_top
 from . import exit_status
 from .array import Array
 
@@ -28,6 +28,7 @@ def run(options: WatchOptions, path: str) -> int:
     """Print the events that were asked for, as fast as they are read. Raises HistoryError, NobodyFoundError."""
     view = HistoryView.open(path)
     chooser = Chooser(view, options.selection)
+    check_top(view, options.selection)  # nobody comes later here
     text_of = _TEXTS.get(options.form, _line)(view)
     with Array(is_array=options.form == "json") as array:
         for count, happening in enumerate(_chosen(view, options, chooser), start=1):
@@ -38,8 +39,13 @@ def run(options: WatchOptions, path: str) -> int:
 
 
 def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Iterator[Happening]:
+    pattern = options.pattern
     return (
-        happening for happening in replay(view) if happening.kind in options.events and chooser.has(happening.node)
+        happening
+        for happening in replay(view)
+        if happening.kind in options.events
+        and chooser.has(happening.node)
+        and (pattern is None or pattern.is_in(happening.process))
     )
 
 

@@ -8,24 +8,43 @@ from .terminal import style, tell, write, write_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from ..lineage import Placed
     from ..process import Process
     from ..selection import Selection
+    from .pattern import NamePattern
 
 
-def run(selection: Selection, form: str | None, where: Where) -> int:
+def run(selection: Selection, form: str | None, where: Where, pattern: NamePattern | None = None) -> int:
     """Print what was asked for. Raises NobodyFoundError, NotRememberedError and HistoryError."""
     if form == "ecs" and where.history is not None:
         tell("a history is written in ECS event by event; give `proc-cache watch --from FILE --format ecs`")
         return exit_status.USAGE
-    processes = list(open_source(where).processes(selection))
+    source = open_source(where)
+    if form == "tree" and (pattern is not None or selection.is_narrow):
+        _draw_lineages(source.lineages(selection), pattern)
+        return exit_status.ANSWERED
+    processes = [process for process in source.processes(selection) if pattern is None or pattern.is_in(process)]
     if selection.around is None:
-        processes.sort(key=lambda process: (process.pid, process.start_time_ns or 0))
+        processes.sort(key=_by_pid)
     else:
         processes.sort(key=lambda process: (process.start_time_ns or 0, process.pid))
     _write(processes, form or "table")
     return exit_status.ANSWERED
+
+
+def _by_pid(process: Process) -> tuple[int, int]:
+    return process.pid, process.start_time_ns or 0
+
+
+def _draw_lineages(found: Iterable[Placed], pattern: NamePattern | None) -> None:
+    """Draw what was asked for with its ancestors, without which nobody would see who started it."""
+    from ..render.tree import draw_lineages
+
+    placed = sorted(found, key=lambda one: _by_pid(one.process))
+    asked = {one.place for one in placed if one.is_asked and (pattern is None or pattern.is_in(one.process))}
+    write_lines(draw_lineages(placed, asked, style()))
 
 
 def _write(processes: Sequence[Process], form: str) -> None:

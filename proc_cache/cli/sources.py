@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol, TypeVar
 
+    from ..lineage import Placed
     from ..process import Node, Process
     from ..query import Chain, Descent, Outline
     from ..selection import Selection, Target
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
         def processes(self, selection: Selection) -> Iterator[Process]:
             """Give the processes of a selection. Raises NobodyFoundError."""
+
+        def lineages(self, selection: Selection) -> Iterator[Placed]:
+            """Give them and all that is above them. Raises as `processes` does."""
 
 
 class Where(Record):
@@ -97,6 +101,10 @@ class EngineFirst:
         """Give the processes of a selection. Raises NobodyFoundError, and NotRememberedError for the dead."""
         # All before the first: an engine can end in the middle of its answer.
         return iter(self._ask(lambda source: list(source.processes(selection))))
+
+    def lineages(self, selection: Selection) -> Iterator[Placed]:
+        """Give them and all that is above them. Raises as `processes` does."""
+        return iter(self._ask(lambda source: list(source.lineages(selection))))
 
     def _ask(self, question: Callable[[Source], T]) -> T:
         if self._engine is not None:

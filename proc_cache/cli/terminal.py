@@ -29,21 +29,23 @@ def set_color(when: str) -> None:
     _color = when
 
 
-def is_coloured() -> bool:
-    """Tell whether results are written in colour."""
+def is_coloured(stream: TextIO | None = None) -> bool:
+    """Tell whether what goes to stdout, or a stream, is written in colour."""
     if _color != "auto":
         return _color == "always"
-    return is_terminal() and not os.environ.get("NO_COLOR")
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return (stream or sys.stdout).isatty() and not is_dumb and not os.environ.get("NO_COLOR")
 
 
-def style() -> Style:
-    """Colour, and the width of the terminal where there is one: what goes elsewhere is cut to none."""
+def style(stream: TextIO | None = None) -> Style:
+    """Colour, and the width of the terminal at stdout, or a stream; what goes elsewhere is cut to none."""
     from ..render.style import PLAIN, Style
 
-    if not sys.stdout.isatty():
-        return Style(is_coloured=True) if is_coloured() else PLAIN
-    width = os.get_terminal_size(sys.stdout.fileno()).columns or None  # 0: a terminal that has not said
-    return Style(is_coloured=is_coloured(), width=width)
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return Style(is_coloured=True) if is_coloured(stream) else PLAIN
+    width = os.get_terminal_size(stream.fileno()).columns or None  # 0: a terminal that has not said
+    return Style(is_coloured=is_coloured(stream), width=width)
 
 
 def write(text: str) -> None:

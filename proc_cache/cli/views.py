@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..lineage import Placed
     from ..process import Node, Process
     from ..query import Chain, Descent, Outline
     from ..selection import Listing, Selection, Target
@@ -46,6 +47,12 @@ class ViewSource:
 
         return (self._view.describe(node, is_fresh=False) for node in select(self._view, selection))
 
+    def lineages(self, selection: Selection) -> Iterator[Placed]:
+        """Give them and all that is above them. Raises as `processes` does."""
+        from ..lineage import lineages
+
+        return lineages(self._view, selection)
+
 
 class ProcSource(ViewSource):
     """Asks /proc: for each question, or some that come together, there is one look at it."""
@@ -69,9 +76,17 @@ class ProcSource(ViewSource):
 
     def processes(self, selection: Selection) -> Iterator[Process]:
         """Give the processes of a selection. Raises NobodyFoundError, and NotRememberedError for the dead."""
+        self._check_and_look(selection)
+        return super().processes(selection)
+
+    def lineages(self, selection: Selection) -> Iterator[Placed]:
+        """Give them and all that is above them. Raises as `processes` does."""
+        self._check_and_look(selection)
+        return super().lineages(selection)
+
+    def _check_and_look(self, selection: Selection) -> None:
         if selection.with_dead or selection.moment is not None:
             raise NotRememberedError(
                 "only a running engine or a history knows the dead; start `proc-cache serve`, or give --from FILE"
             )
         self._view = self._look(ProcReader())
-        return super().processes(selection)

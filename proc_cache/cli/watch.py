@@ -5,38 +5,48 @@ It draws and writes only. An engine captures, in a process of its own: one that 
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import EngineHungUpError, EngineUnavailableError
 from ..events import KINDS, Exec, Exit, Fork
 from ..kernel.clocks import deadline_s, left_s
+from ..selection import Selection
 from ..service.client import EngineClient
-from . import exit_status
+from . import command, exit_status
 from .child import EngineChild
-from .forwarding import SignalForwarding
 from .lines import Lines
+from .searched import searched
 from .signals import TerminatedError, unwind_on_sighup
-from .terminal import abandon_stdout, is_terminal, tell
+from .terminal import is_terminal, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..selection import Selection
     from ..service.following import Following
     from .capture import CaptureOptions
     from .live import LiveView
+    from .pattern import NamePattern
+    from .searched import Searched
 
 _TICK_S = 0.25
-_LAST_WORDS_S = 1.0  # how long to wait for the events of a command that has ended
 
 
 class WatchOptions:
     """What to show, how, and for how long; `capture` is how, where an engine is started for it."""
 
-    __slots__ = ("capture", "command", "count", "duration_s", "events", "form", "needs_own_engine", "selection")
+    __slots__ = (
+        "capture",
+        "command",
+        "count",
+        "duration_s",
+        "events",
+        "form",
+        "needs_own_engine",
+        "pattern",
+        "selection",
+    )
 
     def __init__(  # noqa: PLR0913
         self,
@@ -49,10 +59,14 @@ class WatchOptions:
         command: Sequence[str],
         capture: CaptureOptions,
         needs_own_engine: bool = False,
+        pattern: NamePattern | None = None,
     ) -> None:
-        self.form = "live" if is_live(form, command) else form or "lines"
+        self.form = form or _default_form(command)
         self.events = events or frozenset((Fork, Exec, Exit))
+        if selection.is_about_ends:
+            self.events &= {Exit}  # what has not ended cannot match
         self.selection = selection
+        self.pattern = pattern
         self.count = count
         self.duration_s = duration_s
         self.command = list(command)
@@ -60,14 +74,29 @@ class WatchOptions:
         self.needs_own_engine = needs_own_engine
 
     @property
+    def is_narrowed(self) -> bool:
+        """Tell whether some processes are not asked for."""
+        return self.selection != Selection() or self.pattern is not None
+
+    @property
     def event_names(self) -> tuple[str, ...]:
         """The kinds of event that are asked for, by name."""
         return tuple(name for name, kind in KINDS.items() if kind in self.events)
 
 
-def is_live(form: str | None, command: Sequence[str] | None) -> bool:
-    """Tell whether the screen is to be drawn on, for these options and where stdout goes."""
-    return form == "live" or (form is None and is_terminal() and not command)
+def _default_form(command: Sequence[str]) -> str:
+    """Give the form for where stdout goes: a screen that can be drawn on, or not."""
+    if command:
+        return "tree" if sys.stdout.isatty() else "lines"
+    return "live" if is_terminal() else "lines"
+
+
+def check_form(form: str | None, command: Sequence[str]) -> None:
+    """Raise ValueError where that form cannot be had."""
+    if form == "tree" and not command:
+        raise ValueError(f"{form} is the closing tree of a command; give -- COMMAND too, or --format ndjson")
+    if form == "live" and command:
+        raise ValueError("the screen is the command's own; give tree, lines, json, ndjson or ecs")
 
 
 def parse_events(words: str) -> frozenset[type]:
@@ -76,7 +105,7 @@ def parse_events(words: str) -> frozenset[type]:
     for name in names:
         if name not in KINDS:
             raise ValueError(f"{name!r} is no event; give some of {','.join(KINDS)}")
-    if not names:
+    if words and not names:
         raise ValueError(f"no event is named; give some of {','.join(KINDS)}")
     return frozenset(KINDS[name] for name in names)
 
@@ -87,7 +116,7 @@ def run(options: WatchOptions) -> int:
     try:
         with _engine(options) as client:
             if options.command:
-                return _run_command(client, options)
+                return command.run(client, options)
             return _follow(client, options)
     except EngineHungUpError as error:
         tell(f"the watch is over, for {error}; run it again")
@@ -96,6 +125,8 @@ def run(options: WatchOptions) -> int:
         tell(f"cannot watch: {error}")
         return exit_status.UNAVAILABLE
     except (KeyboardInterrupt, TerminatedError):
+        if options.command:
+            raise  # before it could be run: whoever looks at the status must not take it for done
         return exit_status.ANSWERED  # the usual end of a stream
 
 
@@ -135,59 +166,18 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
         from .live import LiveView
 
         with client.pictures(options.selection) as following, LiveView() as view:
-            _show(following, view, deadline)
+            _show(searched(following, options.pattern), view, deadline)
     else:
         is_whole = options.form == "ecs"
         with (
             client.events(options.event_names, options.selection, is_whole=is_whole) as following,
             Lines(options.form, options.count) as lines,
         ):
-            _show(following, lines, deadline)
+            _show(searched(following, options.pattern), lines, deadline)
     return exit_status.ANSWERED
 
 
-def _show(following: Following, shown: Lines | LiveView, deadline: float | None) -> None:
+def _show(following: Following | Searched, shown: Lines | LiveView, deadline: float | None) -> None:
     while not shown.is_done and (deadline is None or left_s(deadline)):
         timeout_s = _TICK_S if deadline is None else min(_TICK_S, left_s(deadline))
         shown.show(following.take(timeout_s))
-
-
-def _run_command(client: EngineClient, options: WatchOptions) -> int:
-    """Run the command with its output on our stderr: stdout has the events, and nothing else."""
-    me, is_whole = os.getpid(), options.form == "ecs"
-    with (
-        client.events(options.event_names, options.selection, children_of=me, is_whole=is_whole) as following,
-        Lines(options.form, options.count) as lines,
-        SignalForwarding() as forwarding,
-    ):
-        try:
-            child = subprocess.Popen(options.command, stdout=2)
-        except OSError as error:
-            tell(f"cannot run {options.command[0]}: {error.strerror}")
-            return exit_status.USAGE
-        forwarding.to(child)
-        end = deadline_s(options.duration_s) if options.duration_s is not None else None
-        is_told = True
-        while is_told and child.poll() is None:
-            is_told = _show_unless_closed(lines, following, _TICK_S / 5)
-            lines.is_done = lines.is_done or (end is not None and not left_s(end))
-        child.wait()
-        last = deadline_s(_LAST_WORDS_S)
-        while is_told and child.pid not in lines.ended_children and left_s(last):
-            is_told = _show_unless_closed(lines, following, left_s(last))
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
-
-
-def _show_unless_closed(lines: Lines, following: Following, timeout_s: float) -> bool:
-    """Show beside a command, which goes on when nobody reads us any more; false where the engine has ended."""
-    try:
-        lines.show(following.take(timeout_s))
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            tell(f"{error.strerror}: the command goes on, and nothing more is told of it")
-        lines.is_done = True
-        abandon_stdout()
-    except EngineUnavailableError as error:
-        tell(f"{error}; the command goes on, and nothing more is told of it")
-        return False
-    return True

@@ -135,11 +135,15 @@ class View:
     def _user_name(self, uid: int | str | None) -> str | None:
         return self.users.name(uid) if isinstance(uid, int) else uid
 
+    def until_ns(self, node: Node) -> int:
+        """When it ended, or now; since boot."""
+        return node.exit_ns or self.table.timer()
+
     def lost_events(self, node: Node) -> int:
         """How many messages were lost in a time that touches the life of the process."""
         if self.ledger is None or not self.ledger.windows:
             return 0
-        return self.ledger.lost_between(node.start_ns, node.exit_ns or self.table.timer())
+        return self.ledger.lost_between(node.start_ns, self.until_ns(node))
 
     def current_ppid(self, node: Node) -> int | None:
         """Read who the parent is now: no event tells of an adoption. Of a dead one, who it was at its end."""
@@ -207,6 +211,15 @@ class View:
         if moment is not None:
             return Miss(f"nobody was {pid} then: the engine has seen all since {began}", False)
         return Miss(f"no process {pid} was seen since the engine started, at {began}", False)
+
+    def explain_no_name(self, cmd: str) -> Miss:
+        """Say why nobody of this name was found."""
+        hint = "names are as `ps -e -o comm=` prints them"
+        if not self.since_ns:
+            return Miss(f"no process is named {cmd!r} now; {hint}", False)
+        if self.ledger is not None and (self.ledger.lost or self.ledger.overruns):
+            return Miss(f"no process named {cmd!r} was seen; it may be among the events that were lost", True)
+        return Miss(f"no process named {cmd!r} is there or remembered; {hint}", False)
 
     def _doubt(self, pid: int, moment: Moment | None, booted_ns: int) -> str | None:
         """Say why somebody may have had the pid all the same; None where nobody can."""

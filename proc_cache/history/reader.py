@@ -142,10 +142,15 @@ class HistoryView:
         assert isinstance(node, RecordedNode)
         return node.user
 
+    def until_ns(self, node: Node) -> int:
+        """When it ended, or until when its boot was recorded; since that boot."""
+        assert isinstance(node, RecordedNode)
+        return node.exit_ns or self._until_ns(node.boot) - node.booted_ns
+
     def lost_events(self, node: Node) -> int:
         """How many messages were lost in a time that touches the life of the process."""
         assert isinstance(node, RecordedNode)
-        end_ns = node.exit_ns + node.booted_ns if node.exit_ns else self._until_ns(node.boot)
+        end_ns = self.until_ns(node) + node.booted_ns
         (lost,) = self.database.execute(
             "SELECT coalesce(sum(lost), 0) FROM loss WHERE start_ns <= ? AND end_ns >= ?",
             (end_ns, node.start_ns + node.booted_ns),
@@ -228,6 +233,14 @@ class HistoryView:
         if missing:
             return Miss(f"{pid} is not in this history; {missing} events or processes are missing from it", True)
         return Miss(f"nobody was {pid}: {covered}", False)
+
+    def explain_no_name(self, cmd: str) -> Miss:
+        """Say why nobody of this name was found."""
+        (missed,) = self.database.execute("SELECT coalesce(sum(missed), 0) FROM recording").fetchone()
+        (removed_ns,) = self.database.execute("SELECT max(removed_ns) FROM horizon").fetchone()
+        if missed or removed_ns is not None or self._lost():
+            return Miss(f"no process named {cmd!r} is in this history, from which some are missing", True)
+        return Miss(f"no process named {cmd!r} is in this history", False)
 
     def _lost(self) -> int:
         (lost,) = self.database.execute("SELECT coalesce(sum(lost), 0) FROM loss").fetchone()

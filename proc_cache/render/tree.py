@@ -10,8 +10,9 @@ from .style import BOLD, DIM, RED, Style, columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from ..lineage import Placed
     from ..process import Process
     from ..query import Chain
 
@@ -58,22 +59,64 @@ def draw_forest(processes: Sequence[Process], style: Style) -> Iterator[str]:
     # Who is under nobody first; then what is left: a circle, which reused pids can make within one clock tick.
     for root in [*roots, *processes]:
         if id(root) not in drawn:
-            yield from _draw_below(root, children, style, drawn)
+            for branch, process, _ in _walk_below(root, children, drawn):
+                yield branch + describe(process, style, len(branch))
 
 
-def _draw_below(root: Process, children: dict[int, list[Process]], style: Style, drawn: set[int]) -> Iterator[str]:
+def draw_lineages(placed: Sequence[Placed], asked: Collection[int], style: Style) -> Iterator[str]:
+    """Draw the processes of these places and what is above them, each below who bore it, whoever adopted it since.
+
+    What is there only because it is above another stands in parentheses, and dimmed.
+    """
+    by_place = {one.place: one for one in placed}
+    above = {one.place: one.above for one in placed}
+    kept: set[int] = set()
+    for place in asked:
+        current: int | None = place
+        while current is not None and current not in kept:
+            kept.add(current)
+            current = above[current]
+    children: dict[int, list[Process]] = {}
+    roots: list[Process] = []
+    shown = [one for one in placed if one.place in kept]
+    for one in shown:
+        family = roots if one.above is None else children.setdefault(id(by_place[one.above].process), [])
+        family.append(one.process)
+    ids = {id(by_place[place].process) for place in asked}
+    drawn: set[int] = set()
+    for root in [*roots, *(one.process for one in shown)]:  # those in a circle are under no root
+        if id(root) not in drawn:
+            for branch, process, parent in _walk_below(root, children, drawn):
+                yield branch + _describe_in_lineage(
+                    process, parent, style, len(branch), is_asked=id(process) in ids
+                )
+
+
+def _describe_in_lineage(
+    process: Process, parent: Process | None, style: Style, used: int, *, is_asked: bool
+) -> str:
+    gap = process.generations_left_out
+    left_out = f"... {gap} generations left out ... " if gap else ""
+    used += len(left_out)
+    text = describe(process, style, used, parent=parent, is_asked=is_asked, is_context=not is_asked)
+    return style(DIM, left_out) + text
+
+
+def _walk_below(
+    root: Process, children: dict[int, list[Process]], drawn: set[int]
+) -> Iterator[tuple[str, Process, Process | None]]:
+    """Give a process and all below it: each with the branch that leads to it, and who it is drawn below."""
     # A stack, not recursion: a ladder of processes may be deeper than Python's stack.
-    stack = [(root, "", "")]
+    stack: list[tuple[Process, Process | None, str, str]] = [(root, None, "", "")]
     while stack:
-        process, branch, below = stack.pop()
+        process, parent, branch, below = stack.pop()
         drawn.add(id(process))
-        yield branch + describe(process, style, len(branch))
+        yield branch, process, parent
         family = [child for child in children.get(id(process), []) if id(child) not in drawn]
         for index in range(len(family) - 1, -1, -1):
             is_last = index == len(family) - 1
-            stack.append(
-                (family[index], below + ("└─ " if is_last else "├─ "), below + ("   " if is_last else "│  "))
-            )
+            end, more = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+            stack.append((family[index], process, below + end, below + more))
 
 
 def _drawn_parent(process: Process, owners: dict[int, list[Process]]) -> Process | None:
@@ -98,16 +141,21 @@ def describe(  # noqa: PLR0913
     *,
     parent: Process | None = None,
     is_asked: bool = False,
+    is_context: bool = False,
     is_dated: bool = False,
 ) -> str:
     """Write one process on one line: pid, names, user, its life, its parents, its arguments as far as they fit.
 
-    `parent` is the birth parent, to say what became of it where another one adopted this process.
+    `parent` is the birth parent, to say what became of it where another one adopted this process. What is context
+    alone, to something below it, is told from that without colour too.
     """
-    words = [(BOLD if is_asked else "", f"{process.pid} {_names(process)}"), (DIM, f"({_user(process)})")]
+    name = f"{process.pid} {_names(process)}"
+    words = [(BOLD if is_asked else "", name), (DIM, f"({_user(process)})")]
+    if is_context:
+        words[0] = (DIM, f"({name})")
     life = _life(process, is_dated=is_dated)
     if life:
-        words.append((RED if process.exit_status else DIM, f"[{life}]"))
+        words.append((RED if process.exit_status and not is_context else DIM, f"[{life}]"))
     if process.current_ppid not in (process.ppid, None):
         words.append((DIM, f"[{_adoption(process, parent)}]"))
     used += sum(columns(word) + 1 for _, word in words)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from .. import query
 from ..errors import MalformedFrameError, NobodyFoundError
-from ..selection import Chooser, candidates
+from ..lineage import lineage_steps
+from ..selection import Chooser, candidates, nobody_named, seek_top
 from . import facts, protocol
 from .feeds import EventFeed, PictureFeed
 from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
@@ -42,6 +43,7 @@ class Answers:
             protocol.OUTLINES: self._outlines,
             protocol.DESCENT: self._descent,
             protocol.SNAPSHOT: self._snapshot,
+            protocol.LINEAGES: self._lineages,
             protocol.STATS: self._stats,
             protocol.WATCH: self._watch,
             protocol.PICTURES: self._pictures,
@@ -88,23 +90,41 @@ class Answers:
 
     def _snapshot(self, selection: Any) -> Frames:  # noqa: ANN401
         wanted = protocol.read_selection(selection)
-        return self._chosen(wanted, lambda chooser: self._list(wanted, chooser))
+        return self._chosen(wanted, lambda chooser: self._list(wanted, self._processes(wanted, chooser)))
+
+    def _lineages(self, selection: Any) -> Frames:  # noqa: ANN401
+        wanted = protocol.read_selection(selection)
+        return self._chosen(wanted, lambda chooser: self._list(wanted, self._placed(wanted, chooser)))
 
     def _chosen(self, wanted: Selection, answer: Callable[[Chooser], Frames]) -> Frames:
         """Answer for a selection, or that a process it names is not known."""
         try:
             chooser = Chooser(self._view, wanted)
         except NobodyFoundError as error:
-            yield frame((NOBODY, str(error), error.may_exist))
+            yield _nobody(error)
             return
         yield from answer(chooser)
 
-    def _list(self, wanted: Selection, chooser: Chooser) -> Iterator[bytes]:
+    def _list(self, wanted: Selection, found: Iterator[bytes]) -> Iterator[bytes]:
+        # Nothing is a piece too: whoever sends them looks at the clock between two.
+        for is_found in seek_top(self._view, wanted):
+            yield b""
+            if is_found:
+                break
+        else:
+            yield _nobody(nobody_named(self._view, wanted))
+            return
         yield frame((OK,))
-        for node in candidates(self._view, wanted):
-            # Nothing is a piece too: whoever sends them looks at the clock between two.
-            yield frame(facts.described(self._view, node, is_fresh=False)) if chooser.has(node) else b""
+        yield from found
         yield frame(END)
+
+    def _processes(self, wanted: Selection, chooser: Chooser) -> Iterator[bytes]:
+        for node in candidates(self._view, wanted):
+            yield frame(facts.described(self._view, node, is_fresh=False)) if chooser.has(node) else b""
+
+    def _placed(self, wanted: Selection, chooser: Chooser) -> Iterator[bytes]:
+        for step in lineage_steps(self._view, wanted, chooser):
+            yield b"" if step is None else frame(facts.placed(self._view, *step))
 
     def _watch(self, kinds: Any, selection: Any, children_of: Any, is_whole: Any = False) -> Frames:  # noqa: ANN401
         wanted_kinds, wanted = read_kinds(kinds), protocol.read_selection(selection)
@@ -148,6 +168,10 @@ def ready() -> bytes:
 def refusal(reason: str) -> bytes:
     """Write the answer to what is not served."""
     return frame((REFUSED, reason))
+
+
+def _nobody(error: NobodyFoundError) -> bytes:
+    return frame((NOBODY, str(error), error.may_exist))
 
 
 def _other_version(version: int) -> str:

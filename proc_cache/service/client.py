@@ -13,7 +13,7 @@ from ..kernel.clocks import monotonic_s
 from ..query import Verdict
 from . import protocol
 from .address import asked_paths, is_too_long
-from .facts import OutlinesRead, ToldUsers, read_described
+from .facts import OutlinesRead, ToldUsers, read_described, read_placed
 from .peer import credentials
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
+    from ..lineage import Placed
     from ..process import Node, Process
     from ..query import Chain, Descent, Outline
     from ..selection import Selection, Target
@@ -80,6 +81,11 @@ class EngineClient:
         """Ask for the processes of a selection. Raises EngineUnavailableError and NobodyFoundError."""
         _, processes = self._ask(protocol.SNAPSHOT, selection)
         return self._read(processes)
+
+    def lineages(self, selection: Selection) -> Iterator[Placed]:
+        """Ask for the same, and all that is above them. Raises as `processes` does."""
+        _, placed = self._ask(protocol.LINEAGES, selection)
+        return (read_placed(value, self.users) for value in placed)
 
     def stats(self) -> dict[str, int]:
         """Ask for the engine's counters, by name."""

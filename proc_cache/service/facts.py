@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..engine.view import View
+    from ..lineage import Placed
     from ..process import Process
 
     Facts = tuple[Any, ...]
@@ -108,6 +109,19 @@ def read_described(value: Facts, users: ToldUsers) -> Process:
     """Freeze what `described` gave. Raises EngineUnavailableError for another shape."""
     told, current_ppid, current_parent = parts(value, 3)
     return users.freeze(_read_own(parts(told, _OWN), None), current_ppid, current_parent)
+
+
+def placed(view: View, node: Node, place: int, above: int | None, is_asked: bool) -> Facts:
+    """Give the same, behind what `lineage.Placed` has besides."""
+    return place, above, is_asked, described(view, node, is_fresh=False)
+
+
+def read_placed(value: Facts, users: ToldUsers) -> Placed:
+    """Freeze what `placed` gave. Raises EngineUnavailableError for another shape."""
+    from ..lineage import Placed
+
+    place, above, is_asked, told = parts(value, 4)
+    return Placed(place, above, is_asked, read_described(told, users))
 
 
 # --- the way up ---------------------------------------------------------------------------------------------

@@ -209,6 +209,9 @@ class PictureFeed:
     def __init__(self, view: View, chooser: Chooser, figures: Callable[[], Iterable[Record]]) -> None:
         self._view = view
         self._chooser = chooser
+        # What is chosen by how it ends is shown, and its parent counted, when it has ended.
+        self._shown_at: type = Exit if chooser.is_about_ends else Exec
+        self._counted_at: type = Exit if chooser.is_about_ends else Fork
         self._figures = figures
         self._newest: dict[Node, int] = {}  # and when it began to run its program, the newest last
         self._spawners: Counter[Node] = Counter()
@@ -227,13 +230,14 @@ class PictureFeed:
                     yield from self._picture()
 
     def _take(self, kind: type, fields: tuple[Any, ...], node: Node) -> None:
-        if kind is Fork:
-            if node.parent is not None and self._chooser.has(node):
-                self._count(node.parent)
-        elif kind is Exec and self._chooser.has(node):
+        if kind not in (self._shown_at, self._counted_at) or not self._chooser.has(node):
+            return
+        if kind is self._counted_at and node.parent is not None:
+            self._count(node.parent)
+        if kind is self._shown_at:
             newest = self._newest
             newest.pop(node, None)
-            newest[node] = fields[2] + monotonic_to_boottime_ns()
+            newest[node] = node.start_ns if kind is Exit else fields[2] + monotonic_to_boottime_ns()
             if len(newest) > ROWS:
                 del newest[next(iter(newest))]
 

@@ -16,6 +16,8 @@ which could do worse to them; a server reads none.
 
 The client's own pid is compared with what the kernel says of the peer: they differ where it lives in another PID
 namespace, and means others by its numbers.
+
+No request has a pattern to search names for: the engine runs at real-time priority, and a search can take forever.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ CHAIN = "chain"
 OUTLINES = "outlines"
 DESCENT = "descent"
 SNAPSHOT = "snapshot"
+LINEAGES = "lineages"
 STATS = "stats"
 WATCH = "watch"
 PICTURES = "pictures"
@@ -157,14 +160,26 @@ def read_text(value: Value) -> str:
 
 def read_selection(value: Value) -> Selection:
     """Read a selection of a request. Raises MalformedFrameError."""
-    optional_text, optional_tuple = (str, type(None)), (tuple, type(None))
-    kinds = (optional_text, optional_text, optional_tuple, bool, optional_tuple, optional_tuple, int)
-    cmd, user, under, with_dead, moment, around, within_ns = _fields(value, kinds)
-    for text in (cmd, user):
-        if text is not None:
+    none = type(None)
+    optional_text, optional_tuple, optional_int = (str, none), (tuple, none), (int, none)
+    kinds = (optional_text, optional_text, (tuple, str, none), bool, optional_tuple, optional_tuple, int)
+    cmd, user, under, with_dead, moment, around, within_ns, failed, longer_ns, shorter_ns = _fields(
+        value, (*kinds, bool, optional_int, optional_int)
+    )
+    for text in (cmd, user, under):
+        if isinstance(text, str):
             read_text(text)
     return Selection(
-        cmd, user, _read_target(under), with_dead, read_moment(moment), _read_target(around), within_ns
+        cmd=cmd,
+        user=user,
+        under=under if isinstance(under, str) else _read_target(under),
+        with_dead=with_dead,
+        moment=read_moment(moment),
+        around=_read_target(around),
+        within_ns=within_ns,
+        failed=failed,
+        longer_than_ns=longer_ns,
+        shorter_than_ns=shorter_ns,
     )
 
 
@@ -180,7 +195,7 @@ def _fields(value: Value, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     if not isinstance(value, tuple) or len(value) != len(kinds):
         raise MalformedFrameError(f"no tuple of {len(kinds)}")
     for item, kind in zip(value, kinds, strict=True):
-        if not isinstance(item, kind) or (kind is int and isinstance(item, bool)):
+        if not isinstance(item, kind) or (isinstance(item, bool) and kind is not bool):
             raise MalformedFrameError(f"{item!r} is not what belongs there")
     return value
 

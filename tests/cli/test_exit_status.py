@@ -19,6 +19,25 @@ OWN_NAME = comm_of(os.getpid()).decode()
 ME = str(os.getpid())
 
 
+WRONG_FILTERS = [
+    ["--cmd", ""],
+    ["--cmd-re", ""],
+    ["--cmd-re", "("],
+    ["--cmd-re", "(?P<\n"],
+    ["--cmd-re", "*\udcff\x1b[2J"],
+    ["--user", ""],
+    ["--under", ""],
+    ["--under", "12@"],
+    ["--under", "\u0661"],
+    ["--longer-than", "long"],
+    ["--longer-than", ""],
+    ["--shorter-than", "5us"],
+    ["--shorter-than", "-5ms"],
+    ["--shorter-than", "1s", "--longer-than", "1s"],
+    ["--failed=yes"],
+]
+
+
 def complain_once(ended: Ended) -> str:
     """Exactly one line on stderr, ours, and no traceback in it."""
     assert len(ended.complaints) == 1, ended
@@ -61,8 +80,8 @@ def run(arguments: Sequence[str]) -> Ended:
         ["descendant", "1", "a", "b"],
         ["descendant", "--no-such-option", "1", "a"],
         ["snapshot", "extra"],
-        ["snapshot", "--under", "word"],
-        ["snapshot", "--under", "-1"],
+        ["snapshot", "--under", "12@tea-time"],
+        *([command, *rest] for command in ("snapshot", "watch") for rest in WRONG_FILTERS),
         ["snapshot", "--at", "yesterday"],
         ["snapshot", "--around", "x"],
         ["snapshot", "--around", "1", "--within", "close"],
@@ -237,6 +256,21 @@ def test_a_snapshot_under_nobody_is_1() -> None:
     ended = run(["snapshot", "--under", NO_SUCH_PID])
     assert (ended.status, ended.stdout) == (1, "")
     assert NO_SUCH_PID in complain_once(ended)
+
+
+@pytest.mark.parametrize("form", ["table", "tree", "json", "ndjson"])
+@pytest.mark.parametrize("name", ["no-such-name", "-1", "@12:00", "\x1b[2J\n\udcff"])
+def test_a_snapshot_under_a_name_of_nobody_is_1(form: str, name: str) -> None:
+    ended = run(["snapshot", "--format", form, "--under", name])
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "no process is named" in complain_once(ended)
+
+
+@pytest.mark.parametrize("options", [["--failed"], ["--shorter-than", "5ms"], ["--dead", "--longer-than", "1s"]])
+def test_what_only_the_dead_can_match_needs_who_knows_them(options: list[str]) -> None:
+    ended = run(["snapshot", *options])
+    assert (ended.status, ended.stdout) == (69, "")
+    assert "only a running engine or a history knows the dead" in complain_once(ended)
 
 
 def test_a_snapshot_of_a_name_that_nobody_has_is_empty() -> None:

@@ -43,7 +43,7 @@ COMMANDS = ["chain", "descendant", "snapshot", "serve", "watch"]
             "--format cannot be 'tre'; did you mean tree? It takes chain, tree, json, ndjson",
         ),
         ("chain --format xml 1", "--format cannot be 'xml'; it takes chain, tree, json, ndjson"),
-        ("watch --format table", "--format cannot be 'table'; it takes live, lines, json, ndjson, ecs"),
+        ("watch --format table", "--format cannot be 'table'; it takes live, lines, tree, json, ndjson, ecs"),
         ("chain --color sometimes 1", "--color cannot be 'sometimes'; it takes auto, always, never"),
         ("chain nginx", "'nginx' is not a PID; `pgrep -x nginx` prints those of that name"),
         ("chain ngi$nx", "'ngi$nx' is not a PID; give a number, as `pgrep NAME` prints them"),
@@ -223,7 +223,7 @@ def test_a_command_goes_on_where_its_events_cannot_be_written(redirection: str, 
     ended = ended_with(["watch", "--", "sh", "-c", f"sleep 0.5; touch {mark}; exit 7"], "", redirection)
     assert (ended.status, mark.exists()) == (7, True)
     assert [line for line in ended.complaints if "the command goes on" in line] == (
-        ["proc-cache: No space left on device: the command goes on, and nothing more is told of it"]
+        ["proc-cache: No space left on device: the command goes on, and nothing more is written of it"]
         if redirection == ">/dev/full"
         else []
     )

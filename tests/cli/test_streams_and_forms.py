@@ -149,10 +149,14 @@ def test_a_table_has_a_row_for_each_process_and_cuts_nothing() -> None:
 
 def test_a_forest_has_every_process_once_and_children_below_their_parents() -> None:
     with Forked(lambda: rename(b"one")) as one, Forked(lambda: rename(b"two")) as two:
-        lines = proc_cache("snapshot", "--format", "tree", "--under", ME).lines
-        drawn = [(len(line) - len(line.lstrip(" │├└─")), int(line.lstrip(" │├└─").split()[0])) for line in lines]
-        assert drawn[0] == (0, int(ME))
-        assert {(3, one.pid), (3, two.pid)} <= set(drawn)
+        for filters in ([], ["--under", ME]):
+            lines = proc_cache("snapshot", "--format", "tree", *filters).lines
+            drawn = {}
+            for line in lines:
+                text = line.lstrip(" │├└─")
+                drawn[int(text.split()[0].strip("()"))] = len(line) - len(text)  # what is only above stands in ()
+            assert len(drawn) == len(lines)
+            assert drawn[one.pid] == drawn[two.pid] == drawn[int(ME)] + 3
 
 
 # --- stdin ------------------------------------------------------------------------------------------------

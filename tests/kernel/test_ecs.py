@@ -110,13 +110,6 @@ def test_a_snapshot_is_states() -> None:
 # --- json, of a stream ------------------------------------------------------------------------------------
 
 
-def test_a_stream_in_json_is_one_list() -> None:
-    ended = proc_cache("watch", "--format", "json", "--events", "exec", "--", "sh", "-c", "exit 4")
-    assert ended.status == 4
-    (told,) = ended.json()
-    assert (told["event"], told["cmdline"]) == ("exec", ["sh", "-c", "exit 4"])
-
-
 def test_a_list_of_nothing_is_a_list() -> None:
     assert proc_cache("watch", "--format", "json", "--duration", "0").json() == []
 

@@ -236,7 +236,15 @@ class TestWatch:
     def test_what_a_command_starts(self, parade: str, form: str) -> None:
         ended = proc_cache("watch", "--format", form, "--", sys.executable, parade)
         assert ended.status == 0, ended
-        check_events(ended, form)
+        if form == "json":  # of a command its tree, at the end
+            assert_harmless(ended.raw)
+            assert ended.json()
+        else:
+            check_events(ended, form)
+
+    def test_the_tree_of_a_command(self, parade: str) -> None:
+        ended = proc_cache("watch", "--format", "tree", "--color", "always", "--", sys.executable, parade)
+        assert_harmless(ended.raw, is_coloured=True)
 
     def test_a_history(self, parade: str, form: str, tmp_path: Path) -> None:
         file = str(tmp_path / "history")

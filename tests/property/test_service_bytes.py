@@ -88,11 +88,14 @@ SELECTIONS = st.builds(
     Selection,
     st.none() | NAMES,
     st.none() | ALL_TEXT,
-    st.none() | TARGETS,
+    st.none() | TARGETS | NAMES,
     st.booleans(),
     st.none() | MOMENTS,
     st.none() | TARGETS,
     WHOLE,
+    st.booleans(),
+    st.none() | WHOLE,
+    st.none() | WHOLE,
 )
 
 

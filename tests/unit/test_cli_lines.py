@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proc_cache.cli.lines import Lines
+from proc_cache.events import Exec
 from proc_cache.process import Node, Source
 from proc_cache.query import Walk
 from proc_cache.service.facts import Told
@@ -90,11 +91,13 @@ class TestCount:
         lines.show(told_of(shell(pid)) for pid in range(1, 1000))
         assert (lines.is_done, len(capsys.readouterr().out.splitlines())) == (False, 999)
 
-    def test_the_end_of_a_child_is_known_after_the_last_too(self) -> None:
-        """Or `watch --count 1 -- COMMAND` would wait for it in vain."""
-        lines = Lines("lines", 1)
-        lines.show(iter([told_of(shell()), told_of(shell(), "exit"), ChildEnded(500)]))
-        assert lines.ended_children == {500}
+    def test_of_the_kinds_that_are_asked_for(self, capsys: Captured) -> None:
+        """More may be told, for the tree of a command: that is neither written nor counted."""
+        lines = Lines("lines", 2, frozenset((Exec,)))
+        for kind in ("fork", "exec", "exit", "exec", "exec"):
+            lines.show([told_of(shell(), kind)])
+        written = capsys.readouterr().out.splitlines()
+        assert [line.split()[1] for line in written] == ["exec", "exec"]
 
 
 # --- what is missing --------------------------------------------------------------------------------------

@@ -129,8 +129,12 @@ class TestLikeTheEngine:
             Selection(with_dead=True, user="1001"),
             Selection(with_dead=True, under=Target(10)),
             Selection(around=Target(12), within_ns=3 * SECOND_NS),
+            Selection(with_dead=True, under="deploy.sh"),
+            Selection(with_dead=True, failed=True),
+            Selection(with_dead=True, shorter_than_ns=100 * SECOND_NS),
+            Selection(longer_than_ns=5 * SECOND_NS),
         ],
-        ids=["living", "dead", "cmd", "user", "uid", "under", "around"],
+        ids=["living", "dead", "cmd", "user", "uid", "under", "around", "name", "failed", "shorter", "longer"],
     )
     def test_selections(self, path: Path, selection: Selection) -> None:
         story = told_story()
@@ -408,6 +412,35 @@ class TestMisses:
         self.make(path)
         with view_of(path) as view, pytest.raises(NobodyFoundError, match="nobody was 11"):
             select(view, Selection(under=Target(11)))
+
+    @pytest.mark.parametrize(
+        ("facts", "may_exist"),
+        [({}, False), ({"losses": [(110 * SECOND_NS, 120 * SECOND_NS, 3)]}, True), ({"missed": 3}, True)],
+        ids=["all", "lost", "missed"],
+    )
+    def test_a_selection_that_begins_with_a_name_of_nobody(
+        self, path: Path, facts: dict[str, Any], may_exist: bool
+    ) -> None:
+        self.make(path, rows(**facts))
+        with (
+            view_of(path) as view,
+            pytest.raises(NobodyFoundError, match="named 'make' is in this history") as caught,
+        ):
+            select(view, Selection(under="make"))
+        assert caught.value.may_exist is may_exist
+
+
+class TestUntil:
+    def test_its_end_or_that_of_the_recording_of_its_boot(self, path: Path) -> None:
+        """One that lived when a recording ended ran for so long, and nobody knows whether for longer."""
+        ended, living = row(1, 10, 101, exit_s=105), row(2, 11, 102)
+        record(path, begin(), rows(ended, living, until_s=150))
+        with view_of(path) as view:
+            until = {node.pid: view.until_ns(node) for node in view.nodes(None, with_dead=True)}
+            assert until == {10: 105 * SECOND_NS, 11: 150 * SECOND_NS}
+            for span_s, pids in ((3, {10, 11}), (4, {11}), (48, set())):
+                selection = Selection(with_dead=True, longer_than_ns=span_s * SECOND_NS)
+                assert {node.pid for node in select(view, selection)} == pids
 
 
 class TestIsAlive:

@@ -25,6 +25,7 @@ LAYERS = [
     {"events", "process"},
     {"query"},
     {"selection"},
+    {"lineage"},
     {"kernel"},
     {"engine.identity"},
     {"engine.losses", "engine.stats", "engine.table", "engine.tree", "engine.view", "engine.cache"},

@@ -95,6 +95,8 @@ def test_what_is_known_of_a_name(cmd: str, source: str, name: str | None, is_cer
 )
 def test_cmdline_as_arguments(cmdline: bytes, arguments: list[bytes]) -> None:
     assert split_cmdline(cmdline) == arguments
+    for count in range(4):
+        assert split_cmdline(cmdline, count) == arguments[:count]
 
 
 def test_the_uid_at_birth_is_kept() -> None:

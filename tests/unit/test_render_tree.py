@@ -7,9 +7,10 @@ from itertools import islice
 
 import pytest
 
+from proc_cache.lineage import Placed
 from proc_cache.process import Process, Source
 from proc_cache.render.style import PLAIN, Style
-from proc_cache.render.tree import command_line, describe, draw_chain, draw_forest, ending
+from proc_cache.render.tree import command_line, describe, draw_chain, draw_forest, draw_lineages, ending
 from tests.helpers.frozen import chain, ended, process
 
 ROOT = process(1, 0, cmd="systemd")
@@ -101,6 +102,87 @@ class TestForest:
     def test_two_owners_of_one_pid_are_drawn_once_each(self) -> None:
         former = ended(10, 0, ppid=11, start_time_ns=5)
         assert len(forest(ROOT, process(10, 1), process(11, 10), former)) == 4
+
+
+def lineages(*placed: Placed, asked: set[int], style: Style = PLAIN) -> list[str]:
+    return list(islice(draw_lineages(placed, asked, style), 100))
+
+
+class TestLineages:
+    PLACED = (
+        Placed(7, None, False, ROOT),
+        Placed(3, 7, False, process(10, 1, cmd="make")),
+        Placed(4, 3, True, process(11, 10, cmd="cc1")),
+        Placed(5, 3, True, process(12, 10, cmd="cc2")),
+        Placed(6, 7, True, process(20, 1, cmd="cron")),
+    )
+
+    def test_what_is_only_above_stands_in_parentheses(self) -> None:
+        assert lineages(*self.PLACED, asked={4, 5, 6}) == [
+            "(1 systemd) (root)",
+            "├─ (10 make) (root)",
+            "│  ├─ 11 cc1 (root)",
+            "│  └─ 12 cc2 (root)",
+            "└─ 20 cron (root)",
+        ]
+
+    def test_one_that_is_above_and_was_asked_for_does_not(self) -> None:
+        assert lineages(*self.PLACED, asked={3, 4}) == [
+            "(1 systemd) (root)",
+            "└─ 10 make (root)",
+            "   └─ 11 cc1 (root)",
+        ]
+
+    def test_what_is_above_nothing_that_was_asked_for_is_left_out(self) -> None:
+        """An engine knows no patterns: what a pattern leaves out, and what is above that alone, it has sent."""
+        assert lineages(*self.PLACED, asked={5}) == [
+            "(1 systemd) (root)",
+            "└─ (10 make) (root)",
+            "   └─ 12 cc2 (root)",
+        ]
+        assert lineages(*self.PLACED, asked=set()) == []
+        assert lineages(asked=set()) == []
+
+    def test_on_a_screen_it_is_dimmed_and_what_was_asked_for_is_not(self) -> None:
+        drawn = lineages(*self.PLACED, asked={4}, style=Style(is_coloured=True))
+        assert drawn[0].startswith("\x1b[2m(1 systemd)\x1b[0m ")
+        assert drawn[2].startswith("   └─ \x1b[1m11 cc1\x1b[0m ")
+
+    def test_a_failure_above_does_not_draw_the_eye(self) -> None:
+        placed = (Placed(0, None, False, ended(10, 256)), Placed(1, 0, True, ended(11, 256, 10)))
+        drawn = lineages(*placed, asked={1}, style=Style(is_coloured=True))
+        assert ["\x1b[31m" in line for line in drawn] == [False, True]
+
+    def test_below_who_bore_it_whoever_adopted_it(self) -> None:
+        orphan = process(12, 11, current_ppid=1, current_parent="systemd")
+        placed = (Placed(0, None, False, ROOT), Placed(1, 0, False, ended(11, 0)), Placed(2, 1, True, orphan))
+        assert lineages(*placed, asked={2}) == [
+            "(1 systemd) (root)",
+            "└─ (11 sh) (root) [exit 0 after 2s]",
+            "   └─ 12 sh (root) [born of 11 sh, which exited 0 after 2s; adopted by 1 systemd]",
+        ]
+
+    def test_two_owners_of_one_pid_are_two(self) -> None:
+        placed = (Placed(0, None, False, ended(10, 0)), Placed(1, 0, True, process(10, 10, cmd="new")))
+        assert lineages(*placed, asked={1}) == ["(10 sh) (root) [exit 0 after 2s]", "└─ 10 new (root)"]
+
+    def test_generations_that_were_left_out_are_told(self) -> None:
+        placed = (Placed(0, None, False, ROOT), Placed(1, 0, True, process(10, 9, generations_left_out=500)))
+        assert lineages(*placed, asked={1})[1] == "└─ ... 500 generations left out ... 10 sh (root)"
+
+    def test_a_circle_is_drawn(self) -> None:
+        placed = (Placed(0, 1, True, process(10, 11)), Placed(1, 0, False, process(11, 10)))
+        assert lineages(*placed, asked={0}) == ["10 sh (root)", "└─ (11 sh) (root)"]
+
+    def test_deeper_than_pythons_stack(self) -> None:
+        deep = [Placed(pid, pid - 1 or None, False, process(pid, pid - 1)) for pid in range(1, 3001)]
+        assert len(list(draw_lineages(deep, {3000}, PLAIN))) == 3000
+
+    def test_a_hostile_name_is_harmless_there_too(self) -> None:
+        assert (
+            lineages(Placed(0, None, False, process(10, cmd="\x1b[2J\n")), Placed(1, 0, True, ROOT), asked={1})[0]
+            == r"(10 \x1b[2J\x0a) (root)"
+        )
 
 
 class TestOneProcess:

@@ -144,6 +144,43 @@ class TestChoice:
             assert outline([viewer.take()]) == [("exec", 101)]
             assert viewer.is_told_nothing()
 
+    def test_under_a_name_that_comes_later(self, desk: Desk, happening: Happening) -> None:
+        with Viewer(desk, "fork", "exec", selection=Selection(under="make")) as viewer:
+            happening.fork(1, 100)
+            happening.fork(100, 101)
+            happening.exec(100, b"make")
+            happening.fork(100, 102)
+            happening.exec(102, b"cc1")
+            happening.fork(1, 200)
+            pieces = viewer.pieces(3)
+            assert outline(pieces) == [("exec", 100), ("fork", 102), ("exec", 102)]
+            assert viewer.is_told_nothing()
+
+    @pytest.mark.parametrize(
+        ("selection", "told"),
+        [
+            (Selection(failed=True), [101, 102]),
+            (Selection(longer_than_ns=5_000_000), [100, 102]),
+            (Selection(shorter_than_ns=6_000_000), [101]),
+            (Selection(failed=True, longer_than_ns=5_000_000), [102]),
+        ],
+        ids=["failed", "longer", "shorter", "both"],
+    )
+    def test_how_it_went_is_told_by_its_end(
+        self, desk: Desk, happening: Happening, selection: Selection, told: list[int]
+    ) -> None:
+        """Each event is a millisecond: they run for 6, 5 and 7 of them."""
+        with Viewer(desk, "exit", selection=selection) as viewer:
+            happening.fork(1, 100, 101, 102)
+            happening.fork(1, 200, 201, 202)
+            happening.exit(101, status=9)
+            happening.exit(100)
+            happening.exit(102, status=256)
+            assert outline(viewer.pieces(len(told))) == [
+                ("exit", pid) for pid in sorted(told, key=[101, 100, 102].index)
+            ]
+            assert viewer.is_told_nothing()
+
     def test_two_viewers_are_told_what_each_asked_for(self, desk: Desk, happening: Happening) -> None:
         with Viewer(desk, "fork") as one, Viewer(desk, "exit") as other:
             happening.fork(1, 100)
@@ -785,6 +822,23 @@ class TestPictures:
             picture = self.next(viewer)
         assert [each.node.pid for each in picture.programs] == [51]
         assert [(pid, count) for pid, _, count in picture.spawners] == [(50, 1)]
+
+    def test_of_those_that_ended_so(self, desk: Desk, happening: Happening) -> None:
+        """They and who started them are shown when they have ended, not when they begin."""
+        with Viewer(desk, selection=Selection(failed=True)) as viewer:
+            viewer.picture()
+            happening.fork(1, 100)
+            started_ns = desk.now_ns
+            happening.fork(1, 101)
+            happening.exec(100, b"false")
+            happening.exec(101, b"true")
+            assert self.next(viewer).programs == ()
+            happening.exit(101)
+            happening.exit(100, status=256)
+            happening.apply()
+            picture = self.next(viewer)
+        assert [(each.node.pid, each.time_ns) for each in picture.programs] == [(100, started_ns)]
+        assert [(pid, count) for pid, _, count in picture.spawners] == [(1, 1)]
 
     def test_the_counters_are_the_engines(self, desk: Desk, happening: Happening) -> None:
         with Viewer(desk) as viewer:

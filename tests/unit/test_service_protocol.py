@@ -15,6 +15,7 @@ from proc_cache.errors import (
     MalformedFrameError,
     NobodyFoundError,
 )
+from proc_cache.lineage import lineages
 from proc_cache.record import Record
 from proc_cache.render.chain import walk_text
 from proc_cache.selection import Selection, Target
@@ -22,7 +23,19 @@ from proc_cache.service import facts, protocol
 from proc_cache.service.answers import Answers, refusal
 from proc_cache.service.encoding import encode
 from proc_cache.service.facts import ToldUsers
-from proc_cache.service.protocol import CHAIN, DESCENT, END, OUTLINES, SNAPSHOT, STATS, VERSION, Request, frame
+from proc_cache.service.protocol import (
+    CHAIN,
+    DESCENT,
+    END,
+    LINEAGES,
+    OUTLINES,
+    SNAPSHOT,
+    STATS,
+    VERSION,
+    Request,
+    frame,
+    pack,
+)
 from proc_cache.times import Moment
 from tests.helpers.calling import frames
 from tests.helpers.story import Story
@@ -32,7 +45,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HEAD = protocol.LENGTH.size
-NARROW = Selection("sh", "alice", Target(5, Moment(1, 2)), True, Moment(3, 4), Target(6), 2_000_000_000)
+NARROW = Selection(
+    "sh", "alice", Target(5, Moment(1, 2)), True, Moment(3, 4), Target(6), 2_000_000_000, True, 1, 2
+)
+
+
+def _with(**changed: Any) -> tuple[Any, ...]:
+    """The shape of a selection, with these fields in it."""
+    return tuple(
+        changed.get(field, value) for field, value in zip(Selection._fields, pack(Selection()), strict=True)
+    )
+
+
+NO_SELECTIONS = [
+    _with(cmd=5),
+    _with(cmd="\ud800"),
+    _with(under=5),
+    _with(under="\ud800"),
+    _with(under=(5,)),
+    _with(under=("make", None)),
+    _with(failed=None),
+    _with(failed=1),
+    _with(longer_than_ns=True),
+    _with(longer_than_ns="1s"),
+    _with(shorter_than_ns=True),
+    _with(shorter_than_ns=(1,)),
+    (*pack(Selection()), "(a+)+$"),
+]
 
 
 def request(kind: str, *arguments: object, pid: int = 7) -> Request:
@@ -50,7 +89,9 @@ class TestRequests:
         assert asked == Request(VERSION, 42, CHAIN, (500, (1, 2)))
         assert protocol.read_moment(asked.arguments[1]) == Moment(1, 2)
 
-    @pytest.mark.parametrize("selection", [Selection(), NARROW], ids=["all", "narrow"])
+    @pytest.mark.parametrize(
+        "selection", [Selection(), NARROW, Selection(under="\udcff|")], ids=["all", "narrow", "under a name"]
+    )
     def test_a_selection_comes_back(self, selection: Selection) -> None:
         (argument,) = request(SNAPSHOT, selection).arguments
         assert protocol.read_selection(argument) == selection
@@ -60,7 +101,7 @@ class TestRequests:
         assert protocol.LENGTH.unpack(data[:HEAD]) == (len(data) - HEAD,)
 
     def test_the_longest_that_a_command_line_gives_fits(self) -> None:
-        longest = Selection("x" * 4096, "y" * 4096, Target(1, Moment(0, 1)), True, Moment(0, 1), Target(1), 1)
+        longest = Selection("x" * 4096, "y" * 4096, "z" * 4096, True, Moment(0, 1), Target(1), 1, True, 1, 1)
         assert len(protocol.write_request(7, SNAPSHOT, longest)) <= protocol.REQUEST_MAX
 
     @pytest.mark.parametrize(
@@ -184,6 +225,14 @@ class TestReadAnswer:
         with pytest.raises(EngineUnavailableError):
             facts.read_described(next(told), ToldUsers())
 
+    @pytest.mark.parametrize(
+        "value", [None, (), END[:0], (1, None, True), (1, None, True, None), (1,) * 5], ids=repr
+    )
+    def test_is_nothing_in_its_place(self, value: Any) -> None:
+        _, told = protocol.read_answer(receiving(("ok",), value))
+        with pytest.raises(EngineUnavailableError):
+            facts.read_placed(next(told), ToldUsers())
+
     def test_a_process_of_another_version_says_what_to_do(self) -> None:
         longer = ((*facts.own(a_node()), "new"), None, None)
         with pytest.raises(EngineUnavailableError, match="restart"):
@@ -279,6 +328,10 @@ class TestAnswers:
             (Selection(under=Target(10), with_dead=True), {10, 11}),
             (Selection(cmd="none"), set()),
             (Selection(around=Target(10), within_ns=0), {10}),
+            (Selection(under="shell", with_dead=True), {10, 11}),
+            (Selection(failed=True, with_dead=True), {11}),
+            (Selection(longer_than_ns=0), {1, 10}),
+            (Selection(shorter_than_ns=10**12, with_dead=True), {11}),
         ],
         ids=repr,
     )
@@ -294,13 +347,33 @@ class TestAnswers:
             Selection(under=Target(99)),
             Selection(around=Target(99)),
             Selection(under=Target(10, Moment(0, 1))),
+            Selection(under="nobody"),
         ],
         ids=repr,
     )
-    def test_a_snapshot_around_nobody(self, answers: Answers, selection: Selection) -> None:
+    @pytest.mark.parametrize("kind", [SNAPSHOT, LINEAGES])
+    def test_a_snapshot_around_nobody(self, answers: Answers, kind: str, selection: Selection) -> None:
         with pytest.raises(NobodyFoundError) as caught:
-            answered(answers, request(SNAPSHOT, selection))
-        assert caught.value.may_exist is (selection.around is None and selection.under != Target(99))
+            answered(answers, request(kind, selection))
+        assert caught.value.may_exist is (selection.under == Target(10, Moment(0, 1)))
+
+    @pytest.mark.parametrize(
+        "selection",
+        [Selection(cmd="shell"), Selection(under="shell", with_dead=True), Selection(cmd="x")],
+        ids=repr,
+    )
+    def test_lineages_are_the_engines_own(self, story: Story, answers: Answers, selection: Selection) -> None:
+        _, told = protocol.read_answer(frames(answers.to(request(LINEAGES, selection))))
+        placed = [facts.read_placed(value, ToldUsers(story.view.users)) for value in told]
+        assert placed == list(lineages(story.view, selection))
+
+    def test_a_search_for_a_name_is_made_in_steps(self, story: Story, answers: Answers) -> None:
+        """Between two steps the server looks for execs: a name that is read late is lost."""
+        for pid in range(100, 200):
+            story.fork(1, pid)
+        pieces = list(answers.to(request(SNAPSHOT, Selection(under="nobody"))))
+        assert len(pieces) > 100
+        assert not any(pieces[:-1])
 
     def test_figures_are_the_whole_numbers(self, answers: Answers) -> None:
         (names, values), rest = answered(answers, request(STATS))
@@ -332,6 +405,10 @@ class TestAnswers:
             (SNAPSHOT, (None,)),
             (SNAPSHOT, ((),)),
             (SNAPSHOT, ((None,) * 7,)),
+            (SNAPSHOT, ((None,) * len(Selection._fields),)),
+            (LINEAGES, ()),
+            (LINEAGES, (None,)),
+            *((kind, (shape,)) for kind in (SNAPSHOT, LINEAGES) for shape in NO_SELECTIONS),
             (STATS, (1,)),
             (OUTLINES, ()),
             (OUTLINES, (5,)),

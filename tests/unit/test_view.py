@@ -558,3 +558,34 @@ class TestLook:
         for _ in range(2):
             walked = query.walk(look, 10)
             assert (walked.nodes, walked.may_exist) == ((), True)
+
+
+class TestNobodyOfThatName:
+    @staticmethod
+    def of(story: Story) -> NobodyFoundError:
+        with pytest.raises(NobodyFoundError, match="named 'make'") as caught:
+            select(story.view, Selection(under="make"))
+        return caught.value
+
+    def test_without_events(self) -> None:
+        told = self.of(Story())
+        assert (told.may_exist, "now" in str(told)) == (False, True)
+
+    def test_with_all_events(self) -> None:
+        story = Story()
+        story.view.since_ns = story.now_ns
+        told = self.of(story)
+        assert (told.may_exist, "is there or remembered" in str(told)) == (False, True)
+
+    def test_with_events_missing(self) -> None:
+        for lose in (lambda story: story.ledger.overrun(), _lose_some):
+            story = Story()
+            story.view.since_ns = story.now_ns
+            lose(story)
+            assert self.of(story).may_exist
+
+
+def _lose_some(story: Story) -> None:
+    story.ledger.last[0] = (5, 0, 10)
+    story.ledger.gap((9, 0, 20), 0)
+    assert story.ledger.lost

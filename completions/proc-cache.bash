@@ -5,27 +5,28 @@
 
 _proc_cache_options() { # COMMAND: its options
     case $1 in
-        '') echo '--version --help' ;;
-        chain) echo '--format --wide --ns --no-engine --from --help' ;;
-        descendant) echo '--format --strict --quiet --wide --no-engine --from --help' ;;
-        serve) echo '--capacity --ttl --group --record --keep --max-size --no-realtime --help' ;;
-        snapshot) echo '--format --cmd --cmd-re --user --under --failed --longer-than --shorter-than --dead --at --around --within --wide --ns --no-engine --from --help' ;;
-        watch) echo '--format --events --cmd --cmd-re --user --under --failed --longer-than --shorter-than --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --help' ;;
+        '') echo '--version --color --help' ;;
+        chain) echo '--format --wide --ns --no-engine --from --color --help' ;;
+        descendant) echo '--format --strict --quiet --wide --no-engine --from --color --help' ;;
+        serve) echo '--capacity --ttl --group --record --keep --max-size --no-realtime --color --help' ;;
+        snapshot) echo '--format --cmd --cmd-re --user --under --failed --longer-than --shorter-than --dead --at --around --within --wide --ns --no-engine --from --color --help' ;;
+        watch) echo '--format --events --cmd --cmd-re --user --under --failed --longer-than --shorter-than --count --duration --capacity --ttl --record --keep --max-size --from --no-realtime --color --help' ;;
     esac
 }
 
 _proc_cache_option() { # COMMAND OPTION: sets `kind` to what the option takes, to nothing where it takes nothing
     case "$1 $2" in
+        ' --color' | 'chain --color' | 'descendant --color' | 'serve --color' | 'snapshot --color' | 'watch --color') kind='one-of auto always never' ;;
         'chain --format' | 'descendant --format') kind='one-of chain tree json ndjson' ;;
         'chain --from' | 'descendant --from' | 'serve --record' | 'snapshot --from' | 'watch --record' | 'watch --from') kind='files' ;;
         'serve --capacity' | 'serve --ttl' | 'serve --keep' | 'serve --max-size' | 'snapshot --cmd-re' | 'snapshot --longer-than' | 'snapshot --shorter-than' | 'snapshot --at' | 'snapshot --within' | 'watch --cmd-re' | 'watch --longer-than' | 'watch --shorter-than' | 'watch --count' | 'watch --duration' | 'watch --capacity' | 'watch --ttl' | 'watch --keep' | 'watch --max-size') kind='free' ;;
         'serve --group') kind='groups' ;;
-        'snapshot --format') kind='one-of table tree json ndjson' ;;
+        'snapshot --format') kind='one-of table tree json ndjson ecs' ;;
         'snapshot --cmd' | 'watch --cmd') kind='cmds' ;;
         'snapshot --user' | 'watch --user') kind='users' ;;
         'snapshot --under' | 'watch --under') kind='targets' ;;
         'snapshot --around') kind='pids' ;;
-        'watch --format') kind='one-of live lines tree json ndjson' ;;
+        'watch --format') kind='one-of live lines tree json ndjson ecs' ;;
         'watch --events') kind='some-of fork exec exit comm uid sid' ;;
         *) kind= ;;
     esac

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import typer
 
 from proc_cache.cli.app import app
+from proc_cache.cli.examples import EXAMPLES
 from proc_cache.version import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -101,7 +102,9 @@ def command_reference(commands: tuple[Command, ...]) -> str:
             names = ", ".join(option.names)
             metavar = option.metavar.replace("|", "\\|")
             parts.append(f"| `{names}{' ' + metavar if metavar else ''}` | {option.help} |")
-        parts.append("")
+        parts.append("\n```")
+        parts.extend(f"{typed}    # {what}" for typed, what in EXAMPLES[command.name])
+        parts.append("```\n")
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -130,6 +133,12 @@ def man_page(commands: tuple[Command, ...]) -> str:
         parts += [f".TP\n\\fI{_roff(a.metavar)}\\fR\n{_roff(a.help)}" for a in command.arguments]
         parts += map(_man_option, command.options)
     parts += [
+        ".SH EXAMPLES",
+        *(
+            f".TP\n\\fB{_roff(typed)}\\fR\n{_roff(what[0].upper() + what[1:])}."
+            for name in ("", *(command.name for command in commands))
+            for typed, what in EXAMPLES[name]
+        ),
         ".SH EXIT STATUS",
         *(f".TP\n\\fB{status}\\fR\n{_roff(meaning)}" for status, meaning in EXIT_STATUSES),
         ".SH ENVIRONMENT",

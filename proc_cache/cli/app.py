@@ -16,8 +16,11 @@ from ..selection import Selection, Target
 from ..times import Moment
 from ..version import __version__
 from . import quantities
+from .examples import help_text
 from .pattern import NamePattern
 from .sources import Where
+from .terminal import set_color
+from .usage import Command, Commands
 
 if TYPE_CHECKING:
     from ..history.bounds import Bounds
@@ -26,6 +29,8 @@ Action = Callable[[], int]
 
 app = typer.Typer(
     name="proc-cache",
+    cls=Commands,
+    epilog=help_text(""),
     help="Who started this process, even if it is already gone?",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -122,17 +127,32 @@ ChainFormat = Annotated[
     typer.Option("--format", help="How to answer. Default: tree on a terminal, chain otherwise."),
 ]
 SnapshotFormat = Annotated[
-    Literal["table", "tree", "json", "ndjson"] | None,
+    Literal["table", "tree", "json", "ndjson", "ecs"] | None,
     typer.Option("--format", help="How to list. Default: table."),
 ]
 WatchFormat = Annotated[
-    Literal["live", "lines", "tree", "json", "ndjson"] | None,
+    Literal["live", "lines", "tree", "json", "ndjson", "ecs"] | None,
     typer.Option(
         "--format",
         help="How to show. Default: live on a terminal, lines otherwise; of a COMMAND on a terminal its tree.",
     ),
 ]
 
+
+def _set_color(when: str | None) -> None:
+    if when is not None:  # it may have been given before the command instead
+        set_color(when)
+
+
+Color = Annotated[
+    Literal["auto", "always", "never"] | None,
+    typer.Option(
+        "--color",
+        callback=_set_color,
+        expose_value=False,
+        help="When to colour. Default: auto, on a terminal and not under NO_COLOR.",
+    ),
+]
 
 _DEFAULT_RETENTION = CacheParams(PID_TREE_CAP, PID_TREE_TTL_SECS)
 
@@ -149,11 +169,12 @@ def _main(
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
     ] = False,
+    color: Color = None,
 ) -> None:
     """Who started this process, even if it is already gone?"""
 
 
-@app.command()
+@app.command(cls=Command, short_help="Show the ancestry of processes.", epilog=help_text("chain"))
 def chain(  # noqa: PLR0913
     pids: Pids,
     form: ChainFormat = None,
@@ -161,6 +182,7 @@ def chain(  # noqa: PLR0913
     ns: Ns = False,
     no_engine: NoEngine = False,
     history: From = None,
+    color: Color = None,  # taken by its callback
 ) -> Action:
     """Show the ancestry of each process, up to its root.
 
@@ -173,7 +195,7 @@ def chain(  # noqa: PLR0913
     return lambda: command.run(pids, form, where, is_wide=wide, with_ns=ns)
 
 
-@app.command()
+@app.command(cls=Command, short_help="Tell whether a process comes from another.", epilog=help_text("descendant"))
 def descendant(  # noqa: PLR0913
     pid: Pid,
     cmd: Cmd,
@@ -185,6 +207,7 @@ def descendant(  # noqa: PLR0913
     wide: Wide = False,
     no_engine: NoEngine = False,
     history: From = None,
+    color: Color = None,
 ) -> Action:
     """Tell whether PID, or an ancestor of it, is named CMD.
 
@@ -206,7 +229,7 @@ def _selection(longer_than: int | None, shorter_than: int | None, **others: Any)
     return Selection(longer_than_ns=longer_than, shorter_than_ns=shorter_than, **others)
 
 
-@app.command()
+@app.command(cls=Command, short_help="List processes: now, or at another time.", epilog=help_text("snapshot"))
 def snapshot(  # noqa: PLR0913
     form: SnapshotFormat = None,
     cmd: CmdFilter = None,
@@ -239,6 +262,7 @@ def snapshot(  # noqa: PLR0913
     ns: Ns = False,
     no_engine: NoEngine = False,
     history: From = None,
+    color: Color = None,
 ) -> Action:
     """List every process now, at another time, or those that have ended too.
 
@@ -264,7 +288,7 @@ def snapshot(  # noqa: PLR0913
     return lambda: command.run(selection, form, where, cmd_re, is_wide=wide, with_ns=ns)
 
 
-@app.command()
+@app.command(cls=Command, short_help="Run the engine that remembers the dead.", epilog=help_text("serve"))
 def serve(  # noqa: PLR0913
     capacity: Capacity = PID_TREE_CAP,
     ttl: Ttl = f"{PID_TREE_TTL_SECS}s",  # type: ignore[assignment]
@@ -276,6 +300,7 @@ def serve(  # noqa: PLR0913
     keep: Keep = None,
     max_size: MaxSize = None,
     no_realtime: NoRealtime = False,
+    color: Color = None,
 ) -> Action:
     """Run the engine alone, in the foreground: it answers the other commands, and knows the dead.
 
@@ -304,7 +329,7 @@ def _bounds(record: str | None, keep: int | None, max_size: int | None) -> Bound
     return Bounds(keep_ns=keep, max_bytes=max_size)
 
 
-@app.command()
+@app.command(cls=Command, short_help="Show processes as they start and end.", epilog=help_text("watch"))
 def watch(  # noqa: PLR0913
     command: Annotated[
         list[str] | None,
@@ -341,6 +366,7 @@ def watch(  # noqa: PLR0913
     max_size: MaxSize = None,
     history: From = None,
     no_realtime: NoRealtime = False,
+    color: Color = None,
 ) -> Action:
     """Show processes as they are born, run programs and end; or, with --from, as they did.
 

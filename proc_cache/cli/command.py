@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .watch import WatchOptions
 
 TREE_FORMS = ("tree", "json")  # nothing while the command runs, and all at its end
+_STREAM_FORMS = ("ndjson", "ecs")  # events alone, for programs
 _TICK_S = 0.05
 _LAST_WORDS_S = 1.0  # how long to wait for the next event of a command that has ended
 _LAST_WORDS_MAX_S = 10.0  # and for all of them, where what it left behind goes on and on
@@ -41,10 +42,10 @@ _LATE_S = 0.1  # how long to wait for the ends of what is gone already
 
 def run(client: EngineClient, options: WatchOptions) -> int:
     """Run the command and give its status, or the one by which a shell says that it cannot be run."""
-    kinds = options.events if options.form == "ndjson" else options.events | family.KINDS
+    kinds = options.events if options.form in _STREAM_FORMS else options.events | family.KINDS
     names = tuple(name for name, kind in KINDS.items() if kind in kinds)
     with (
-        client.events(names, options.selection, children_of=os.getpid()) as stream,
+        client.events(names, options.selection, children_of=os.getpid(), is_whole=options.form == "ecs") as stream,
         SignalForwarding() as forwarding,
     ):
         began_ns = boottime_ns()
@@ -96,8 +97,8 @@ class _CommandWatch:
         self._deadline = deadline_s(options.duration_s) if options.duration_s is not None else None
         self._lines: Lines | None = None
         if self._form not in TREE_FORMS:
-            self._lines = Lines(is_json=self._form == "ndjson", count=options.count, kinds=options.events)
-        self._gathering = None if self._form == "ndjson" else Gathering(options)
+            self._lines = Lines(self._form, options.count, options.events)
+        self._gathering = None if self._form in _STREAM_FORMS else Gathering(options)
         self._ended: set[int] = set()  # children of ours
         self._is_told = True
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..render.chain import walk_text
-from ..render.events import event_text
+from ..render.events import event_line, event_object
+from ..render.jsonlines import line
 from ..service.facts import Told, ToldUsers
 from ..service.following import Missed
+from .array import Array
 from .entries import entry_kind
-from .terminal import flush, tell, write
+from .terminal import flush, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from ..service.following import Piece
 
 
-class Lines:
-    """Writes what it is shown of some kinds of event, or of all; `count` is how many, and no more."""
+class Lines(Array):
+    """Writes what it is shown of some kinds of event, or of all, in a form; `count` is how many, and no more."""
 
-    def __init__(self, *, is_json: bool, count: int | None, kinds: Collection[type] | None = None) -> None:
-        self._is_json = is_json
-        self._left = count
+    def __init__(self, form: str, count: int | None, kinds: Collection[type] | None = None) -> None:
+        super().__init__(is_array=form == "json")
         self._kinds = kinds
         self._users = ToldUsers()
+        self._text = self._text_of(form)
+        self._left = count
         self.is_done = False
 
     def show(self, pieces: Iterable[Piece]) -> None:
@@ -41,13 +44,33 @@ class Lines:
         return self._kinds is None or told.kind in self._kinds
 
     def _write(self, told: Told) -> None:
-        process = told.freeze(self._users)
-        chain = walk_text(self._users, told.walked)
-        entry = entry_kind(told.walked.nodes) if self._is_json else None
-        write(event_text(told.kind, told.time_ns, process, chain, is_json=self._is_json, entry=entry))
+        self.item(self._text(told))
         if self._left is not None:
             self._left -= 1
             self.is_done = self._left <= 0
+
+    def _text_of(self, form: str) -> Callable[[Told], str]:
+        if form == "ecs":
+            return self._ecs()
+        return self._line if form == "lines" else self._object
+
+    def _line(self, told: Told) -> str:
+        return event_line(told.kind, told.time_ns, told.freeze(self._users), self._chain(told))
+
+    def _object(self, told: Told) -> str:
+        process, entry = told.freeze(self._users), entry_kind(told.walked.nodes)
+        return line(event_object(told.kind, told.time_ns, process, self._chain(told), entry))
+
+    def _ecs(self) -> Callable[[Told], str]:
+        from ..render.ecs import EcsWriter
+        from .executables import Executables
+        from .host import this_host
+
+        writer, host = EcsWriter(Executables()), this_host()
+        return lambda told: writer.event(told.kind, told.time_ns, told.links(self._users), self._chain(told), host)
+
+    def _chain(self, told: Told) -> str:
+        return walk_text(self._users, told.walked)
 
 
 def _missed(missed: Missed) -> str:

@@ -12,6 +12,7 @@ from ..render.tree import ending_and_run_time
 from ..service.facts import ToldUsers
 from ..service.following import Picture
 from ..times import clock
+from .terminal import is_coloured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ class LiveView:
 
     def __init__(self) -> None:
         self._users = ToldUsers()
-        self._screen = LiveScreen()
+        self._screen = LiveScreen(is_coloured=is_coloured())
         self._past: deque[tuple[float, Stats]] = deque()
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import sys
 from ..errors import HistoryError, NobodyFoundError, NotRememberedError, ProcCacheError
 from . import exit_status, plain
 from .signals import TerminatedError, unwind_on_sigterm
-from .terminal import abandon_stdout, tell
+from .terminal import abandon_stdout, set_color, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run a command line; returns the exit status, and lets no exception out."""
     unwind_on_sigterm()
     _open_closed_streams()
+    set_color("auto")  # what an earlier call in this process was told is over
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII locale draws no boxes
     try:
         status = _dispatch(sys.argv[1:] if arguments is None else list(arguments))
@@ -74,6 +75,8 @@ def _dispatch_by_typer(arguments: list[str]) -> int:
         return ending.exit_code
     except Abort:
         raise KeyboardInterrupt from None
+    except SystemExit:  # what Typer makes of a pipe that nobody reads
+        raise BrokenPipeError from None
     except usage_error as error:
         return _end_for_usage(error)
     return int(action()) if callable(action) else exit_status.ANSWERED
@@ -87,10 +90,9 @@ def _end_without_answer(error: ProcCacheError) -> int:
 
 
 def _end_for_usage(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "proc-cache"
-    message = error.format_message()  # type: ignore[attr-defined]
-    tell(f"{' '.join(message.split())} (see `{path} --help`)")
+    from .usage import usage_text
+
+    tell(usage_text(error))
     return exit_status.USAGE
 
 

@@ -8,17 +8,21 @@ from .. import query
 from ..history.reader import HistoryView
 from ..history.replay import replay
 from ..render.chain import walk_text
-from ..render.events import event_text
+from ..render.events import event_line, event_object
+from ..render.jsonlines import line
 from ..selection import Chooser, check_top
 from . import exit_status
+from .array import Array
 from .entries import entry_kind
-from .terminal import write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..history.replay import Happening
+    from ..render.ecs import Host
     from .watch import WatchOptions
+
+    Text = Callable[[Happening], str]
 
 
 def run(options: WatchOptions, path: str) -> int:
@@ -26,10 +30,12 @@ def run(options: WatchOptions, path: str) -> int:
     view = HistoryView.open(path)
     chooser = Chooser(view, options.selection)
     check_top(view, options.selection)  # nobody comes later here
-    for count, happening in enumerate(_chosen(view, options, chooser), start=1):
-        write(_render(view, happening, is_json=options.form == "ndjson"))
-        if count == options.count:
-            break
+    text_of = _TEXTS.get(options.form, _line)(view)
+    with Array(is_array=options.form == "json") as array:
+        for count, happening in enumerate(_chosen(view, options, chooser), start=1):
+            array.item(text_of(happening))
+            if count == options.count:
+                break
     return exit_status.ANSWERED
 
 
@@ -44,9 +50,38 @@ def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Itera
     )
 
 
-def _render(view: HistoryView, happening: Happening, *, is_json: bool) -> str:
-    kind, time_ns, process = happening.kind, happening.time_ns, happening.process
-    walked = query.walk_from(view, happening.node)
-    chain = walk_text(view, walked, itself=process)
-    entry = entry_kind(walked.nodes) if is_json else None
-    return event_text(kind, time_ns, process, chain, is_json=is_json, entry=entry)
+def _line(view: HistoryView) -> Text:
+    return lambda one: event_line(one.kind, one.time_ns, one.process, _chain(view, one))
+
+
+def _object(view: HistoryView) -> Text:
+    def text(one: Happening) -> str:
+        entry = entry_kind(query.walk_from(view, one.node).nodes)
+        return line(event_object(one.kind, one.time_ns, one.process, _chain(view, one), entry))
+
+    return text
+
+
+def _ecs(view: HistoryView) -> Text:
+    from ..render.ecs import EcsWriter
+    from .host import this_host
+
+    writer = EcsWriter()
+    hosts: dict[str, Host] = {}
+
+    def text(one: Happening) -> str:
+        ancestors = query.walk_from(view, one.node).nodes[1:]
+        links = [one.process, *(view.describe(node) for node in ancestors)]
+        boot_id = view.boot_id(one.node)
+        if boot_id not in hosts:
+            hosts[boot_id] = this_host(boot_id)
+        return writer.event(one.kind, one.time_ns, links, _chain(view, one), hosts[boot_id])
+
+    return text
+
+
+def _chain(view: HistoryView, happening: Happening) -> str:
+    return walk_text(view, query.walk_from(view, happening.node), itself=happening.process)
+
+
+_TEXTS = {"json": _object, "ndjson": _object, "ecs": _ecs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import exit_status
 from .sources import Where, open_source
-from .terminal import style, write, write_lines
+from .terminal import style, tell, write, write_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ def run(  # noqa: PLR0913
     with_ns: bool = False,
 ) -> int:
     """Print what was asked for. Raises NobodyFoundError, NotRememberedError and HistoryError."""
-    source = open_source(where, with_places=is_wide or form in ("json", "ndjson"))
+    if form == "ecs" and where.history is not None:
+        tell("a history is written in ECS event by event; give `proc-cache watch --from FILE --format ecs`")
+        return exit_status.USAGE
+    source = open_source(where, with_places=is_wide or form in ("json", "ndjson", "ecs"))
     if form == "tree" and (pattern is not None or selection.is_narrow):
         _draw_lineages(source.lineages(selection), pattern, is_wide=is_wide, with_ns=with_ns)
         return exit_status.ANSWERED
@@ -69,6 +72,10 @@ def _write(processes: Sequence[Process], form: str, *, is_wide: bool) -> None:
         from ..render.tree import draw_forest
 
         write_lines(draw_forest(processes, style(), is_wide=is_wide))
+    elif form == "ecs":
+        from .states import states
+
+        write_lines(states(processes))
     else:
         from ..render import jsonlines
 

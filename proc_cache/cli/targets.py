@@ -12,7 +12,7 @@ def read_target(word: str) -> Target:
     """Read a PID or PID@TIME. Raises ValueError with what is to be given."""
     digits, has_time, time = word.partition("@")
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
-        raise ValueError(f"{word!r} is not a PID; give a number, as `pgrep NAME` prints them")
+        raise ValueError(f"{word!r} is not a PID; {_how_to_get_one(word)}")
     if not has_time:
         return Target(int(digits))
     from ..kernel.clocks import wall_ns
@@ -22,6 +22,13 @@ def read_target(word: str) -> Target:
         return Target(int(digits), parse_moment(time, wall_ns()))
     except ValueError as error:
         raise ValueError(f"{word}: {error}") from error
+
+
+def _how_to_get_one(word: str) -> str:
+    """Say what prints PIDs: of this name, where it can be typed as it is."""
+    if word and not word[0].isdecimal() and word.replace("-", "").replace("_", "").isalnum() and word[0] != "-":
+        return f"`pgrep -x {word}` prints those of that name"
+    return "give a number, as `pgrep NAME` prints them"
 
 
 def parse_target(word: str) -> Target | None:

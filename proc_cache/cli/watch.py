@@ -16,7 +16,6 @@ from ..selection import Selection
 from ..service.client import EngineClient
 from . import command, exit_status
 from .child import EngineChild
-from .command import TREE_FORMS
 from .lines import Lines
 from .searched import searched
 from .signals import TerminatedError, unwind_on_sighup
@@ -94,10 +93,10 @@ def _default_form(command: Sequence[str]) -> str:
 
 def check_form(form: str | None, command: Sequence[str]) -> None:
     """Raise ValueError where that form cannot be had."""
-    if form in TREE_FORMS and not command:
+    if form == "tree" and not command:
         raise ValueError(f"{form} is the closing tree of a command; give -- COMMAND too, or --format ndjson")
     if form == "live" and command:
-        raise ValueError("the screen is the command's own; give tree, lines, json or ndjson")
+        raise ValueError("the screen is the command's own; give tree, lines, json, ndjson or ecs")
 
 
 def parse_events(words: str) -> frozenset[type]:
@@ -106,6 +105,8 @@ def parse_events(words: str) -> frozenset[type]:
     for name in names:
         if name not in KINDS:
             raise ValueError(f"{name!r} is no event; give some of {','.join(KINDS)}")
+    if words and not names:
+        raise ValueError(f"no event is named; give some of {','.join(KINDS)}")
     return frozenset(KINDS[name] for name in names)
 
 
@@ -167,8 +168,11 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
         with client.pictures(options.selection) as following, LiveView() as view:
             _show(searched(following, options.pattern), view, deadline)
     else:
-        with client.events(options.event_names, options.selection) as following:
-            lines = Lines(is_json=options.form == "ndjson", count=options.count)
+        is_whole = options.form == "ecs"
+        with (
+            client.events(options.event_names, options.selection, is_whole=is_whole) as following,
+            Lines(options.form, options.count) as lines,
+        ):
             _show(searched(following, options.pattern), lines, deadline)
     return exit_status.ANSWERED
 

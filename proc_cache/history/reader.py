@@ -180,9 +180,16 @@ class HistoryView:
         is_going_on = self._is_this_boot(node.boot) and wall_ns() - self._until_ns(node.boot) < _RUNNING_NS
         return True if is_going_on else None
 
+    def boot_id(self, node: RecordedNode) -> str:
+        """Give the name of the boot that a process lived in."""
+        return self._boot_id(node.boot)
+
     def _is_this_boot(self, boot: int) -> bool:
+        return self._boot_id(boot) == read_boot_id()
+
+    def _boot_id(self, boot: int) -> str:
         (boot_id,) = self.database.execute("SELECT boot_id FROM boot WHERE id = ?", (boot,)).fetchone()
-        return bool(boot_id == read_boot_id())
+        return str(boot_id)
 
     def _adopter_name(self, node: RecordedNode) -> str | None:
         at_ns = (node.exit_ns or node.start_ns) + node.booted_ns

@@ -208,6 +208,21 @@ class ProcReader:
         """Read the pids of a process in its PID namespaces; none where it is gone. Raises ProcessHiddenError."""
         return parse_ns_pids(self._read(pid, f"{self.root}/{pid}/status", _STATUS_SIZE) or b"")
 
+    def executable(self, pid: int) -> tuple[Stat, bytes] | None:
+        """Read who has a pid, and the file it runs; None where it is gone, or not for this user to know."""
+        try:
+            directory = os.open(f"{self.root}/{pid}", _DIRECTORY)
+        except OSError:
+            return None
+        try:
+            target = _read_exe(directory)
+            stat = _parse_or_gone(_read_in(directory, "stat", _STAT_SIZE))
+        except OSError:
+            return None
+        finally:
+            os.close(directory)
+        return None if stat is None or target is None else (stat, target)
+
     def thread_name(self, pid: int, tid: int) -> str | None:
         """Read the name of one thread; None where it is gone."""
         try:
@@ -289,12 +304,15 @@ def _parse_or_gone(data: bytes | None) -> Stat | None:
 
 def _read_full_name(directory: int, comm: bytes) -> bytes | None:
     """Give the whole of a name that the kernel cut; None where the program's file has another, or is not told."""
+    name = (_read_exe(directory) or b"").rpartition(b"/")[2]
+    return name if len(name) > len(comm) and name.startswith(comm) else None
+
+
+def _read_exe(directory: int) -> bytes | None:
     try:
-        target = os.readlink(b"exe", dir_fd=directory)
+        return os.readlink(b"exe", dir_fd=directory).removesuffix(b" (deleted)")
     except OSError:  # gone, or another user's: only its owner and root may look (ptrace(2))
         return None
-    name = target.removesuffix(b" (deleted)").rpartition(b"/")[2]
-    return name if len(name) > len(comm) and name.startswith(comm) else None
 
 
 def _list_tids(pid: int, path: str, directory: int | None = None) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..events import KIND_NAMES, KINDS, Exec, Exit
 from ..times import clock, rfc3339
-from .jsonlines import line, process_object
+from .jsonlines import process_object
 from .tree import command_line, ending_and_run_time
 
 if TYPE_CHECKING:
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     from .jsonlines import Object
 
 _NAME_WIDTH = max(map(len, KINDS))
-
-
-def event_text(  # noqa: PLR0913
-    kind: type, time_ns: int, process: Process, chain: str, *, is_json: bool, entry: str | None = None
-) -> str:
-    """Write an event as a line of one form or the other."""
-    return (
-        line(event_object(kind, time_ns, process, chain, entry))
-        if is_json
-        else event_line(kind, time_ns, process, chain)
-    )
 
 
 def event_line(kind: type, time_ns: int, process: Process, chain: str) -> str:

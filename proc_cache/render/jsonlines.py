@@ -1,7 +1,7 @@
 """Answers as JSON objects: the fields of a process are the same in every command.
 
 JSON text is Unicode, a name is any bytes: what is not UTF-8 in one is replaced by U+FFFD, and the exact bytes
-stand beside it in base64 (`cmd_raw`, `cmdline_raw`). What is unknown is null.
+stand beside it in base64 (`cmd_raw`, `cmdline_raw`, `user_raw` ...). What is unknown is null.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from ..times import rfc3339
 from .chain import chain_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..entry import Entry
     from ..process import Process
     from ..query import Chain, Descent
@@ -36,6 +38,7 @@ def document(value: Object | list[Object]) -> str:
 
 def process_object(process: Process) -> Object:
     """Give the fields of a process."""
+    cost = process.cost
     result: Object = {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -45,14 +48,14 @@ def process_object(process: Process) -> Object:
         "tgid": process.pid,
         "cmd": None,
         "cmdline": None,
-        "former_cmds": [_text(name) for name in process.former_cmds],
-        "user": process.user,
-        "birth_user": process.birth_user,
+        "former_cmds": [],
+        "user": None,
+        "birth_user": None,
         "uid": process.uid,
         "session": process.session,
         "unit": None,
         "container": None,
-        "tty": _text(process.tty) if process.tty else None,
+        "tty": None,
         "start_time_ns": process.start_time_ns,
         "started_at": rfc3339(process.start_time_ns, process.booted_ns),
         "alive": process.is_alive,
@@ -61,19 +64,21 @@ def process_object(process: Process) -> Object:
         "exit_code": process.exit_code,
         "signal": process.signal,
         "core_dumped": process.is_core_dumped,
-        "cpu_s": None if process.cost is None else process.cost.cpu_us / 1e6,
-        "max_rss_bytes": None if process.cost is None else process.cost.max_rss_bytes,
-        "read_bytes": None if process.cost is None else process.cost.read_bytes,
-        "write_bytes": None if process.cost is None else process.cost.write_bytes,
+        "cpu_s": None if cost is None else cost.cpu_us / 1e6,
+        "max_rss_bytes": None if cost is None else cost.max_rss_bytes,
+        "read_bytes": None if cost is None else cost.read_bytes,
+        "write_bytes": None if cost is None else cost.write_bytes,
         "source": process.source,
     }
-    _set_names(result, process)
+    for key in ("current_parent", "cmd", "user", "birth_user"):
+        _set_text(result, key, getattr(process, key))
+    for key in ("unit", "container", "tty"):  # that there is none is told as one that is not known is: null
+        _set_text(result, key, getattr(process, key) or None)
+    _set_texts(result, "former_cmds", [encoded(name) for name in process.former_cmds])
     if process.cmdline is not None:
-        try:
-            result["cmdline"] = [argument.decode() for argument in process.cmdline]
-        except UnicodeDecodeError:
-            result["cmdline"] = [argument.decode("utf-8", "replace") for argument in process.cmdline]
-            result["cmdline_raw"] = [b64encode(argument).decode() for argument in process.cmdline]
+        _set_texts(result, "cmdline", process.cmdline)
+    if process.full_name is not None:
+        _set_text(result, "full_name", process.full_name)
     if process.ns_pids is not None:
         result["ns_pids"] = list(process.ns_pids) or None
     if process.is_cmdline_cut:
@@ -83,29 +88,14 @@ def process_object(process: Process) -> Object:
     return result
 
 
-def _set_names(result: Object, process: Process) -> None:
-    """Set what can be any bytes; that there is no unit is told as one that is not known is: null."""
-    if process.current_parent is not None:
-        result["current_parent"] = _text(process.current_parent)
-    names = (
-        ("cmd", process.cmd),
-        ("unit", process.unit or None),
-        ("container", process.container or None),
-        ("full_name", process.full_name),
-    )
-    for key, name in names:
-        if name is not None:
-            _set_text(result, key, name.encode("utf-8", "surrogateescape"))
-
-
 def chain_object(chain: Chain, entry: Entry | None) -> Object:
     """Give a chain, and how it was entered: the asked process first among its links."""
     return {
         "pid": chain.pid,
         "complete": chain.complete,
-        "reason": None if chain.reason is None else _text(chain.reason),
+        "reason": None if chain.reason is None else whole_text(chain.reason),
         "lost_events": chain.lost_events,
-        "notes": [_text(note) for note in chain.notes],
+        "notes": [whole_text(note) for note in chain.notes],
         "chain": chain_text(chain),
         "entry": None if entry is None else entry.kind,
         "entry_pid": None if entry is None else entry.pid,
@@ -115,25 +105,58 @@ def chain_object(chain: Chain, entry: Entry | None) -> Object:
 
 def descent_object(descent: Descent, entry: Entry | None) -> Object:
     """Give the answer of `descendant`; `descendant` is null where it cannot be told."""
-    return {
+    result: Object = {
         "pid": descent.pid,
-        "cmd": descent.cmd,
+        "cmd": None,
         "descendant": descent.descendant,
-        "reason": None if descent.reason is None else _text(descent.reason),
+        "reason": None if descent.reason is None else whole_text(descent.reason),
         "match": None if descent.match is None else process_object(descent.match),
         "matched_by": descent.matched_by,
         "chain": chain_object(descent.chain, entry),
     }
+    _set_text(result, "cmd", descent.cmd)
+    return result
 
 
-def _text(text: str) -> str:
+def whole_text(text: str) -> str:
     """Give text without lone surrogates, which many readers of JSON refuse."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text if text.isascii() else encoded(text).decode("utf-8", "replace")
 
 
-def _set_text(result: Object, key: str, raw: bytes) -> None:
+def base64_unless_utf8(raw: str | bytes) -> str | None:
+    """Give bytes that are no text, exactly; None for those that are."""
+    data = encoded(raw) if isinstance(raw, str) else raw
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return b64encode(data).decode()
+    return None
+
+
+def _set_text(result: Object, key: str, text: str | None) -> None:
+    if text is None or text.isascii():
+        result[key] = text
+        return
+    raw = encoded(text)
     try:
         result[key] = raw.decode()
     except UnicodeDecodeError:
         result[key] = raw.decode("utf-8", "replace")
         result[f"{key}_raw"] = b64encode(raw).decode()
+
+
+def _set_texts(result: Object, key: str, raws: Iterable[bytes]) -> None:
+    raws = tuple(raws)
+    try:
+        result[key] = [raw.decode() for raw in raws]
+    except UnicodeDecodeError:
+        result[key] = [raw.decode("utf-8", "replace") for raw in raws]
+        result[f"{key}_raw"] = [b64encode(raw).decode() for raw in raws]
+
+
+def encoded(text: str) -> bytes:
+    """Give the bytes that a text stands for; of a lone surrogate that stands for none, its own three."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

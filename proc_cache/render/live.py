@@ -37,8 +37,10 @@ class LiveRow(Record):
 class LiveScreen:
     """Draws rows and statistics; knows nothing of engines. Everything it is given is escaped already."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_coloured: bool = True) -> None:
         self._console = Console()
+        if not is_coloured:
+            self._console.no_color = True
         self._live = Live(
             console=self._console,
             screen=True,

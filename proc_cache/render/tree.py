@@ -27,7 +27,7 @@ def draw_chain(chain: Chain, style: Style, *, is_wide: bool = False) -> str:
     lines = []
     if chain.missing_pid is not None:
         lines.append(f"{chain.missing_pid} {style(DIM, UNKNOWN)}")
-    elif not chain.links or chain.links[-1].ppid not in (0, chain.links[-1].pid):
+    elif not chain.complete and (not chain.links or chain.links[-1].ppid not in (0, chain.links[-1].pid)):
         lines.append(style(DIM, UNKNOWN))
     parent: Process | None = None
     for link in reversed(chain.links):

@@ -126,11 +126,16 @@ class Answers:
         for step in lineage_steps(self._view, wanted, chooser):
             yield b"" if step is None else frame(facts.placed(self._view, *step))
 
-    def _watch(self, kinds: Any, selection: Any, children_of: Any) -> Frames:  # noqa: ANN401
+    def _watch(self, kinds: Any, selection: Any, children_of: Any, is_whole: Any = False) -> Frames:  # noqa: ANN401
         wanted_kinds, wanted = read_kinds(kinds), protocol.read_selection(selection)
         below = None if children_of is None else protocol.read_pid(children_of)
+        if not isinstance(is_whole, bool):
+            raise MalformedFrameError("whole or not is no question of degree")
         return self._chosen(
-            wanted, lambda chooser: EventFeed(self._view, wanted_kinds, chooser, below).frames(self._taps)
+            wanted,
+            lambda chooser: EventFeed(self._view, wanted_kinds, chooser, below, is_whole=is_whole).frames(
+                self._taps
+            ),
         )
 
     def _pictures(self, selection: Any) -> Frames:  # noqa: ANN401

@@ -94,9 +94,20 @@ class EngineClient:
         assert not list(rest)
         return dict(zip(names, figures, strict=True))
 
-    def events(self, kinds: Iterable[str], selection: Selection, *, children_of: int | None = None) -> Following:
-        """Ask for the events of these kinds, as they happen. Raises as `processes` does."""
-        return self._follow(protocol.WATCH, tuple(kinds), selection, children_of)
+    def events(
+        self,
+        kinds: Iterable[str],
+        selection: Selection,
+        *,
+        children_of: int | None = None,
+        is_whole: bool = False,
+    ) -> Following:
+        """Ask for the events of these kinds, as they happen; `is_whole`: with all that is known of the ancestors.
+
+        Raises as `processes` does.
+        """
+        whole = (True,) if is_whole else ()
+        return self._follow(protocol.WATCH, tuple(kinds), selection, children_of, *whole)
 
     def pictures(self, selection: Selection) -> Following:
         """Ask for what a live view shows, again and again. Raises as `processes` does."""

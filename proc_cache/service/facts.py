@@ -135,7 +135,7 @@ def read_placed(value: Facts, users: ToldUsers) -> Placed:
 
 
 def ancestor(node: Node) -> tuple[Any, ...]:
-    """Give what a chain shows of an ancestor."""
+    """Give what a chain shows of an ancestor; who wants to know all of it is told `own`."""
     return node.pid, node.ppid, node.cmd, node.source, node.uid, node.left_out
 
 
@@ -154,18 +154,25 @@ class Told(Record):
 
     def freeze(self, users: ToldUsers) -> Process:
         """Freeze that process."""
-        node = self.node
-        return users.freeze(node, node.ppid if node.adopter_pid is None else node.adopter_pid, self.adopter)
+        return _freeze(self.node, self.adopter, users)
+
+    def links(self, users: ToldUsers) -> list[Process]:
+        """Freeze it and what was told of its ancestors."""
+        return [self.freeze(users), *(_freeze(node, None, users) for node in self.walked.nodes[1:])]
+
+
+def _freeze(node: Node, adopter: str | None, users: ToldUsers) -> Process:
+    return users.freeze(node, node.ppid if node.adopter_pid is None else node.adopter_pid, adopter)
 
 
 def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], missing_pid: int | None) -> Walk:
     """Make the processes again, each with its parent. Raises EngineUnavailableError for another shape."""
-    if len(facts) != _OWN or any(len(each) != _OF_ANCESTOR for each in ancestors):
+    if len(facts) != _OWN or any(len(each) not in (_OWN, _OF_ANCESTOR) for each in ancestors):
         raise EngineUnavailableError("the engine's stream has another shape; restart it with this version")
     parent: Node | None = None
     nodes = []
     for each in reversed(ancestors):
-        parent = _read_ancestor(parent, *each)
+        parent = _read_own(each, parent) if len(each) == _OWN else _read_ancestor(parent, *each)
         nodes.append(parent)
     nodes.append(_read_own(facts, parent))
     return Walk(tuple(reversed(nodes)), None, missing_pid)

@@ -53,10 +53,20 @@ class EventFeed:
     """The events of some kinds, about the processes that a chooser has.
 
     With `children_of`, the pid of a process, only about those under it, itself left out; then the end of each of
-    its children is told besides, whatever else was asked for.
+    its children is told besides, whatever else was asked for. `is_whole` tells as much of the ancestors as of the
+    process: it makes the frames several times as large.
     """
 
-    def __init__(self, view: View, kinds: frozenset[type], chooser: Chooser, children_of: int | None) -> None:
+    def __init__(
+        self,
+        view: View,
+        kinds: frozenset[type],
+        chooser: Chooser,
+        children_of: int | None,
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        self._is_whole = is_whole
         self._view = view
         self._ledger = view.ledger
         self._kinds = kinds
@@ -156,9 +166,8 @@ class EventFeed:
         self._waiting.popleft()
         self._gone += 1
         self._argument_bytes -= size
-        return _event_frame(
-            self._view, kind, time_ns, node, _completed(kind, node, told, is_last_program=is_last_program)
-        )
+        told = _completed(kind, node, told, is_last_program=is_last_program)
+        return _event_frame(self._view, kind, time_ns, node, told, is_whole=self._is_whole)
 
 
 def _may_be_named_yet(node: Node, time_ns: int) -> bool:
@@ -174,15 +183,24 @@ def _completed(kind: type, node: Node, told: tuple[Any, ...], *, is_last_program
     return facts.own_before_its_end(node) if is_named_since else told
 
 
-def _event_frame(view: View, kind: type, time_ns: int, node: Node, told: tuple[Any, ...]) -> bytes:
+def _event_frame(  # noqa: PLR0913
+    view: View, kind: type, time_ns: int, node: Node, told: tuple[Any, ...], *, is_whole: bool
+) -> bytes:
     adopter = view.adopter_name(node, node.adopter_pid) if kind is Exit and node.adopter_pid else None
-    return frame((KIND_NAMES[kind], time_ns, told, *_way_up(view, node), adopter))
+    way_up = _way_up(view, node, _whole_ancestor if is_whole else facts.ancestor)
+    return frame((KIND_NAMES[kind], time_ns, told, *way_up, adopter))
 
 
-def _way_up(view: View, node: Node) -> tuple[tuple[Any, ...], int | None]:
+def _way_up(
+    view: View, node: Node, tell: Callable[[Node], tuple[Any, ...]] = facts.ancestor
+) -> tuple[tuple[Any, ...], int | None]:
     """Give the facts of its ancestors, and the pid of who should have come after them."""
     walked = query.walk_from(view, node)
-    return tuple(map(facts.ancestor, walked.nodes[1:])), walked.missing_pid
+    return tuple(map(tell, walked.nodes[1:])), walked.missing_pid
+
+
+def _whole_ancestor(node: Node) -> tuple[Any, ...]:
+    return facts.own(node, ARGUMENTS_SHOWN_BYTES)
 
 
 class PictureFeed:

@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> Ended:
         ["watch", "--duration", "-1"],
         ["watch", "--duration", "long"],
         ["watch", "--events", "fork,bogus"],
-        ["watch", "--format", "json"],
+        ["watch", "--events", " , "],
         ["chian", "1"],
         ["--no-such-option"],
     ],

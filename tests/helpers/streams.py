@@ -96,13 +96,14 @@ class Viewer(Closing):
         *kinds: str,
         selection: Selection | None = None,
         children_of: int | None = None,
+        is_whole: bool = False,
     ) -> None:
         """With no kinds of event it is told pictures."""
         self.desk = desk
         self.call = desk.call()
         wanted = selection or Selection()
         if kinds:
-            self.call.ask(WATCH, kinds, wanted, children_of)
+            self.call.ask(WATCH, kinds, wanted, children_of, is_whole)
         else:
             self.call.ask(PICTURES, wanted)
         protocol.read_head(self.call.receive)

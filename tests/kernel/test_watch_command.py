@@ -286,9 +286,7 @@ def test_a_name_that_means_harm_cannot_be_run_harmlessly() -> None:
     assert ended.stderr.replace("\n", "").isprintable()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--format", "tree"], ["--format", "json"], ["--format", "live", "--", "true"]]
-)
+@pytest.mark.parametrize("arguments", [["--format", "tree"], ["--format", "live", "--", "true"]])
 def test_forms_that_do_not_fit(arguments: list[str]) -> None:
     ended = proc_cache("watch", *arguments)
     assert (ended.status, ended.stdout, len(ended.complaints)) == (2, "", 1)

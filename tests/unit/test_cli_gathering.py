@@ -104,9 +104,7 @@ def test_an_end_before_the_command_could_run_is_no_success(
     assert watch.run(options(command=[], form="lines")) == 0
 
 
-@pytest.mark.parametrize(
-    ("form", "command"), [("tree", []), ("json", []), ("live", ["make"])], ids=["tree", "json", "live"]
-)
+@pytest.mark.parametrize(("form", "command"), [("tree", []), ("live", ["make"])], ids=["tree", "live"])
 def test_forms_that_do_not_fit(form: str, command: list[str]) -> None:
     with pytest.raises(ValueError, match="give"):
         watch.check_form(form, command)

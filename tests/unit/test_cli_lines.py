@@ -33,7 +33,7 @@ def shown(
     capsys: Captured, *pieces: Any, is_json: bool = False, count: int | None = None
 ) -> tuple[list[str], str]:
     """Show them to a new one: its lines, and what it says beside them."""
-    Lines(is_json=is_json, count=count).show(iter(pieces))
+    Lines("ndjson" if is_json else "lines", count).show(iter(pieces))
     out, err = capsys.readouterr()
     assert not out or out.endswith("\n")
     return out.split("\n")[:-1], err
@@ -72,7 +72,7 @@ def test_a_parent_that_is_not_known_ends_the_chain(capsys: Captured, is_json: bo
 class TestCount:
     @pytest.mark.parametrize("count", [1, 2, 3])
     def test_so_many_and_no_more(self, capsys: Captured, count: int) -> None:
-        lines = Lines(is_json=False, count=count)
+        lines = Lines("lines", count)
         for pid in (500, 501, 502, 503):
             assert lines.is_done == (pid - 500 >= count)
             lines.show(iter([told_of(shell(pid))]))
@@ -87,13 +87,13 @@ class TestCount:
         assert len(lines) == 1
 
     def test_without_one_there_is_no_end(self, capsys: Captured) -> None:
-        lines = Lines(is_json=False, count=None)
+        lines = Lines("lines", None)
         lines.show(told_of(shell(pid)) for pid in range(1, 1000))
         assert (lines.is_done, len(capsys.readouterr().out.splitlines())) == (False, 999)
 
     def test_of_the_kinds_that_are_asked_for(self, capsys: Captured) -> None:
         """More may be told, for the tree of a command: that is neither written nor counted."""
-        lines = Lines(is_json=False, count=2, kinds=frozenset((Exec,)))
+        lines = Lines("lines", 2, frozenset((Exec,)))
         for kind in ("fork", "exec", "exit", "exec", "exec"):
             lines.show([told_of(shell(), kind)])
         written = capsys.readouterr().out.splitlines()
@@ -125,7 +125,7 @@ class TestMissing:
             monkeypatch.setattr(sys, "stdout", out)
             monkeypatch.setattr(sys, "stderr", err)
             pieces: list[Piece] = [told_of(shell(500)), Missed(3, False), told_of(shell(501))]
-            Lines(is_json=False, count=None).show(iter(pieces))
+            Lines("lines", None).show(iter(pieces))
             monkeypatch.undo()
         lines = path.read_text().splitlines()
         assert ["500|" in lines[0], "missing" in lines[1], "501|" in lines[2]] == [True] * 3, lines

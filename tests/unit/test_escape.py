@@ -26,6 +26,12 @@ from proc_cache.render.escape import escape, escape_chain, unescape
         ("\ud800", r"\ud800"),
         ("\xa0", r"\u00a0"),
         ("x|y;z", "x|y;z"),
+        ("ad\u3164min\ufe0f\u034f\u2800", r"ad\u3164min\ufe0f\u034f\u2800"),  # printable, and not to be seen
+        ("\U000e0101", r"\U000e0101"),
+        ("e\u0301te\u0301", "e\u0301te\u0301"),  # drawn over its own letter
+        ("\u0338x", r"\u0338x"),  # drawn over what stands before the name
+        ("a" + 4 * "\u0300", "a" + 4 * "\u0300"),
+        ("a" + 6 * "\u0300" + "b", "a" + 4 * "\u0300" + 2 * r"\u0300" + "b"),  # over the lines above
     ],
 )
 def test_escape(text: str, escaped: str) -> None:

@@ -150,3 +150,20 @@ class TestPlaces:
     def test_the_entry_of_an_event(self) -> None:
         assert event_object(Exec, 0, process(10), "10|sh|root", "ssh")["entry"] == "ssh"
         assert event_object(Exec, 0, process(10), "10|sh|root")["entry"] is None
+
+
+def test_every_name_that_is_no_utf8_has_its_exact_bytes_beside_it() -> None:
+    bad = "\udcff\udc80"
+    told = jsonlines.process_object(
+        process(10, user=bad, birth_user=bad, current_parent=bad, former_cmds=("ok", bad), full_name=bad)
+    )
+    exact = b64encode(b"\xff\x80").decode()
+    for key in ("user", "birth_user", "current_parent", "full_name"):
+        assert (told[key], told[f"{key}_raw"]) == ("\ufffd\ufffd", exact)
+    assert told["former_cmds"] == ["ok", "\ufffd\ufffd"]
+    assert told["former_cmds_raw"] == [b64encode(b"ok").decode(), exact]
+
+
+def test_a_cmd_that_was_asked_for_is_no_lone_surrogate_either() -> None:
+    told = jsonlines.descent_object(Descent(10, "\udcff", None, "why", None, None, chain()), None)
+    assert (told["cmd"], told["cmd_raw"]) == ("\ufffd", b64encode(b"\xff").decode())

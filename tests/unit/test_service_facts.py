@@ -84,3 +84,11 @@ def test_each_fact_of_a_node_is_told_or_of_the_engine_alone() -> None:
     """What is added to a node has to be told too, or named here."""
     of_the_engine = {"children", "parent", "previous", "rare", "recorded_as"}
     assert set(Node.__slots__) | set(_Rare.__slots__) == set(FIELDS) | of_the_engine
+
+
+@given(st.lists(nodes(), min_size=2, max_size=4))
+def test_an_ancestor_can_be_told_whole(family: list[Node]) -> None:
+    node, *above = family
+    walked = facts.read_walk(*through((facts.own(node), tuple(map(facts.own, above)), None)))
+    assert [facts_of(read) for read in walked.nodes] == [facts_of(sent) for sent in family]
+    assert [read.parent for read in walked.nodes] == [*walked.nodes[1:], None]

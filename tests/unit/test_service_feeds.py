@@ -87,6 +87,21 @@ class TestChoice:
             happening.fork(1, 101)
             assert outline([viewer.take()]) == [("fork", 101)]
 
+    def test_ancestors_are_told_whole_where_that_is_asked_for(self, desk: Desk, happening: Happening) -> None:
+        happening.fork(1, 100)
+        happening.exec(100, b"sh", session=100, cmdline=b"sh\0-c\0true\0")
+        with Viewer(desk, "exec", is_whole=True) as viewer:
+            happening.fork(100, 101)
+            happening.exec(101, b"true", cmdline=b"true\0")
+            (told,) = viewer.told(1)
+        (itself, parent, root) = told.walked.nodes
+        assert (itself.pid, parent.pid, root.pid) == (101, 100, 1)
+        assert (parent.cmdline, parent.session, parent.start_ns) == (
+            b"sh\0-c\0true\0",
+            100,
+            happening.node(100).start_ns,
+        )
+
     def test_an_event_is_told_with_its_time_and_its_ancestors(self, desk: Desk, happening: Happening) -> None:
         happening.fork(1, 100)
         happening.exec(100, b"sh", uid=1000)
@@ -576,6 +591,8 @@ class TestRefused:
             (WATCH, (("fork",), SHAPE, "1")),
             (WATCH, (("fork",), SHAPE)),
             (WATCH, (("fork",), SHAPE, None, None)),
+            (WATCH, (("fork",), SHAPE, None, 1)),
+            (WATCH, (("fork",), SHAPE, None, True, True)),
             (WATCH, ()),
             (PICTURES, ()),
             (PICTURES, (5,)),

@@ -207,7 +207,7 @@ def _user(process: Process) -> Object | None:
 
 def _container(process: Process) -> Object | None:
     """Give the container that a process is in, told as RUNTIME:ID."""
-    told: str | None = getattr(process, "container", None)  # where places of processes are known
+    told = process.container
     if not told:
         return None
     runtime, _, identity = told.rpartition(":")

@@ -65,8 +65,7 @@ def _at_terminal(leader: Process) -> str | None:
 
 def terminal_of(process: Process) -> str | None:
     """Give its terminal as it is called in /dev: "" where it has none, None where that is not known."""
-    terminal: str | None = getattr(process, "tty", None)  # where places of processes are known
-    return terminal
+    return process.tty
 
 
 def _name(process: Process) -> str:

@@ -165,15 +165,8 @@ def test_a_state() -> None:
 # --- the place, where it is known --------------------------------------------------------------------------
 
 
-class Placed(Process):
-    """A process with its place."""
-
-    container: str | None = None
-    tty: str | None = None
-
-
 def placed(of: Process, **place: Any) -> Process:
-    return Placed(**{field: getattr(of, field) for field in Process._fields}, **place)
+    return Process(**{field: getattr(of, field) for field in Process._fields} | place)
 
 
 def test_a_container_and_a_terminal() -> None:

@@ -309,7 +309,7 @@ TYPED = [
     ["descendant", "--", "1", "sh", "{}"],
     ["descendant", "--format={}", "1", "sh"],
     ["snapshot", "--", "{}"],
-    ["snapshot", "--under={}"],
+    ["snapshot", "--longer-than={}"],
     ["snapshot", "--at={}"],
     ["snapshot", "--around={}"],
     ["snapshot", "--around=1", "--within={}"],

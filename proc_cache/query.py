@@ -138,6 +138,11 @@ def walk_from(view: View, node: Node) -> Walk:
     return Walk(tuple(nodes), None, None)
 
 
+def missing_parent(node: Node) -> int | None:
+    """Give the pid of the parent that should have come next, where a walk ends at this one."""
+    return None if node.ppid in (0, node.pid) else node.ppid
+
+
 def _why_it_ends(view: View, node: Node) -> tuple[str | None, int | None]:
     if node.ppid in (0, node.pid):
         return None, None

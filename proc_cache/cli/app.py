@@ -370,6 +370,8 @@ def watch(  # noqa: PLR0913
 ) -> Action:
     """Show processes as they are born, run programs and end; or, with --from, as they did.
 
+    On a terminal it is a view with keys, which ? tells. In a pipe it is a line for each event.
+
     A running engine is asked; else, and with --record, --capacity, --ttl or --no-realtime, one is started that
     ends with this. Exit status 69: the kernel's events cannot be had here.
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 TREE_FORMS = ("tree", "json")  # nothing while the command runs, and all at its end
 _STREAM_FORMS = ("ndjson", "ecs")  # events alone, for programs
+_STREAM_FORMS = ("ndjson", "ecs")  # events alone, for programs
 _TICK_S = 0.05
 _LAST_WORDS_S = 1.0  # how long to wait for the next event of a command that has ended
 _LAST_WORDS_MAX_S = 10.0  # and for all of them, where what it left behind goes on and on

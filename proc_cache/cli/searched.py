@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..service.facts import Told
-from ..service.following import Picture
+from ..service.picture import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

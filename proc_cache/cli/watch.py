@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ..service.following import Following
     from .capture import CaptureOptions
-    from .live import LiveView
     from .pattern import NamePattern
     from .searched import Searched
 
@@ -61,7 +60,7 @@ class WatchOptions:
         needs_own_engine: bool = False,
         pattern: NamePattern | None = None,
     ) -> None:
-        self.form = form or _default_form(command)
+        self.form = _drawable(form or _default_form(command))
         self.events = events or frozenset((Fork, Exec, Exit))
         if selection.is_about_ends:
             self.events &= {Exit}  # what has not ended cannot match
@@ -89,6 +88,11 @@ def _default_form(command: Sequence[str]) -> str:
     if command:
         return "tree" if sys.stdout.isatty() else "lines"
     return "live" if is_terminal() else "lines"
+
+
+def _drawable(form: str) -> str:
+    """Give lines instead of a view where there is no screen."""
+    return "lines" if form == "live" and not is_terminal() else form
 
 
 def check_form(form: str | None, command: Sequence[str]) -> None:
@@ -163,10 +167,10 @@ def _running_engine() -> EngineClient | None:
 def _follow(client: EngineClient, options: WatchOptions) -> int:
     deadline = deadline_s(options.duration_s) if options.duration_s is not None else None
     if options.form == "live":
-        from .live import LiveView
+        from . import live
 
-        with client.pictures(options.selection) as following, LiveView() as view:
-            _show(searched(following, options.pattern), view, deadline)
+        with client.pictures(options.selection) as following:
+            live.run(following, options.pattern, deadline)
     else:
         is_whole = options.form == "ecs"
         with (
@@ -177,7 +181,7 @@ def _follow(client: EngineClient, options: WatchOptions) -> int:
     return exit_status.ANSWERED
 
 
-def _show(following: Following | Searched, shown: Lines | LiveView, deadline: float | None) -> None:
-    while not shown.is_done and (deadline is None or left_s(deadline)):
+def _show(following: Following | Searched, lines: Lines, deadline: float | None) -> None:
+    while not lines.is_done and (deadline is None or left_s(deadline)):
         timeout_s = _TICK_S if deadline is None else min(_TICK_S, left_s(deadline))
-        shown.show(following.take(timeout_s))
+        lines.show(following.take(timeout_s))

@@ -9,11 +9,13 @@ from ..errors import MalformedFrameError, NobodyFoundError
 from ..lineage import lineage_steps
 from ..selection import Chooser, candidates, nobody_named, seek_top
 from . import facts, protocol
-from .feeds import EventFeed, PictureFeed
+from .feeds import EventFeed
+from .picture_feed import PictureFeed
 from .protocol import END, NOBODY, OK, REFUSED, Request, frame, pack
 from .stream import read_kinds
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ..record import Record
     from ..selection import Selection
     from .feeds import Frames
+    from .picture_feed import Search
 
 
 OUTLINES_AT_ONCE = 16  # a quarter of a millisecond
@@ -49,8 +52,8 @@ class Answers:
             protocol.PICTURES: self._pictures,
         }
 
-    def to(self, request: Request) -> Frames:
-        """Give the frames; None where there is nothing to tell now.
+    def to(self, request: Request, searches: deque[Search] | None = None) -> Frames:
+        """Give the frames; None where there is nothing to tell now. `searches`: those of who is told pictures.
 
         Raises MalformedFrameError, before or with the first, where it is no request.
         """
@@ -60,6 +63,8 @@ class Answers:
         if kind is None:
             raise MalformedFrameError(f"no kind of request: {request.kind!r}")
         try:
+            if request.kind == protocol.PICTURES:
+                return self._pictures(*request.arguments, searches=searches)
             return kind(*request.arguments)
         except TypeError as error:  # as many arguments as that kind does not have
             raise MalformedFrameError(str(error)) from error
@@ -138,10 +143,10 @@ class Answers:
             ),
         )
 
-    def _pictures(self, selection: Any) -> Frames:  # noqa: ANN401
+    def _pictures(self, selection: Any, *, searches: deque[Search] | None = None) -> Frames:  # noqa: ANN401
         return self._chosen(
             protocol.read_selection(selection),
-            lambda chooser: PictureFeed(self._view, chooser, self._figures).frames(self._taps),
+            lambda chooser: PictureFeed(self._view, chooser, self._figures, searches).frames(self._taps),
         )
 
     def _stats(self) -> Iterator[bytes]:

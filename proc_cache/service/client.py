@@ -120,6 +120,10 @@ class EngineClient:
         protocol.read_head(self._receive_frame)
         return Following(self)
 
+    def say(self, kind: str, *arguments: object) -> None:
+        """Tell the engine something that it does not answer. Raises EngineUnavailableError."""
+        self._send(protocol.write_request(os.getpid(), kind, *arguments))
+
     def fileno(self) -> int:
         """Give the descriptor, to wait for it."""
         return self._socket.fileno()

@@ -91,7 +91,8 @@ def own_before_its_end(node: Node) -> tuple[Any, ...]:
     return tuple(told)
 
 
-def _read_own(facts: tuple[Any, ...], parent: Node | None) -> Node:
+def read_own(facts: tuple[Any, ...], parent: Node | None = None) -> Node:
+    """Make a process again. Raises ValueError for another shape."""
     pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, birth_uid, session = facts[
         :12
     ]
@@ -115,7 +116,7 @@ def described(view: View, node: Node, *, is_fresh: bool) -> Facts:
 def read_described(value: Facts, users: ToldUsers) -> Process:
     """Freeze what `described` gave. Raises EngineUnavailableError for another shape."""
     told, current_ppid, current_parent = parts(value, 3)
-    return users.freeze(_read_own(parts(told, _OWN), None), current_ppid, current_parent)
+    return users.freeze(read_own(parts(told, _OWN), None), current_ppid, current_parent)
 
 
 def placed(view: View, node: Node, place: int, above: int | None, is_asked: bool) -> Facts:
@@ -172,9 +173,9 @@ def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], miss
     parent: Node | None = None
     nodes = []
     for each in reversed(ancestors):
-        parent = _read_own(each, parent) if len(each) == _OWN else _read_ancestor(parent, *each)
+        parent = read_own(each, parent) if len(each) == _OWN else _read_ancestor(parent, *each)
         nodes.append(parent)
-    nodes.append(_read_own(facts, parent))
+    nodes.append(read_own(facts, parent))
     return Walk(tuple(reversed(nodes)), None, missing_pid)
 
 

@@ -1,4 +1,4 @@
-"""What is told to who watches, as it happens: events one by one (`EventFeed`), or the whole picture now and then.
+"""What is told to who watches, as it happens, event by event; `picture_feed.py` gives the whole picture instead.
 
 A feed is filled by the engine, event by event, and emptied by the server while the kernel's queue is empty. It
 never holds up the engine: where its viewer is slow, events are dropped, counted, and the count is told in their
@@ -7,41 +7,37 @@ place. What the engine itself remembers is not touched by that.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import query
-from ..events import KIND_NAMES, Exec, Exit, Fork
+from ..events import KIND_NAMES, Exec, Exit
 from ..kernel.clocks import boottime_ns, monotonic_to_boottime_ns
-from ..process import Source, known_name
+from ..process import Source
 from . import facts
-from .protocol import OK, frame, pack
-from .stream import DROPPED, ENDED, LOST, PICTURE
+from .protocol import OK, frame
+from .stream import DROPPED, ENDED, LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from ..engine.messages import Tap
     from ..engine.view import View
     from ..process import Node
-    from ..record import Record
     from ..selection import Chooser
 
     Frames = Iterator[bytes | None]  # None: nothing now, ask again at the next turn
 
 EVENTS_MAX = 1 << 15  # waiting for one viewer
 ARGUMENT_BYTES_MAX = 16 << 20  # held by them: one argv can have 128 KiB
-ROWS = 100  # of a picture: what the tallest screen shows
-PICTURE_NS = 250_000_000  # between two
-SPAWNERS_MAX = 4096  # counted at once
-SPAWNERS_TOLD = 20
-ARGUMENTS_SHOWN_BYTES = 1024
+ARGUMENTS_SHOWN_BYTES = 1024  # of who is not the one that is told
 NAME_WAIT_NS = 20_000_000  # for the exit record of a program whose name could not be read
 
 
 @contextmanager
-def _tapping(taps: list[Tap], tap: Tap) -> Iterator[None]:
+def tapping(taps: list[Tap], tap: Tap) -> Iterator[None]:
+    """Have an engine tell its events here, for as long as the block lasts."""
     taps.append(tap)
     try:
         yield
@@ -83,7 +79,7 @@ class EventFeed:
 
     def frames(self, taps: list[Tap]) -> Frames:
         """Give what there is to tell, from now on, until nobody asks any more."""
-        with _tapping(taps, self._take):
+        with tapping(taps, self._take):
             yield frame((OK,))
             while True:
                 self._note_losses()
@@ -201,57 +197,3 @@ def _way_up(
 
 def _whole_ancestor(node: Node) -> tuple[Any, ...]:
     return facts.own(node, ARGUMENTS_SHOWN_BYTES)
-
-
-class PictureFeed:
-    """The newest programs and who starts most, with the counters: what a screen shows, again and again."""
-
-    def __init__(self, view: View, chooser: Chooser, figures: Callable[[], Iterable[Record]]) -> None:
-        self._view = view
-        self._chooser = chooser
-        # What is chosen by how it ends is shown, and its parent counted, when it has ended.
-        self._shown_at: type = Exit if chooser.is_about_ends else Exec
-        self._counted_at: type = Exit if chooser.is_about_ends else Fork
-        self._figures = figures
-        self._newest: dict[Node, int] = {}  # and when it began to run its program, the newest last
-        self._spawners: Counter[Node] = Counter()
-        self._next_ns = 0
-
-    def frames(self, taps: list[Tap]) -> Frames:
-        """Give a picture each time one is due, until nobody asks any more."""
-        with _tapping(taps, self._take):
-            yield frame((OK,))
-            while True:
-                now_ns = boottime_ns()
-                if now_ns < self._next_ns:
-                    yield None
-                else:
-                    self._next_ns = now_ns + PICTURE_NS
-                    yield from self._picture()
-
-    def _take(self, kind: type, fields: tuple[Any, ...], node: Node) -> None:
-        if kind not in (self._shown_at, self._counted_at) or not self._chooser.has(node):
-            return
-        if kind is self._counted_at and node.parent is not None:
-            self._count(node.parent)
-        if kind is self._shown_at:
-            newest = self._newest
-            newest.pop(node, None)
-            newest[node] = node.start_ns if kind is Exit else fields[2] + monotonic_to_boottime_ns()
-            if len(newest) > ROWS:
-                del newest[next(iter(newest))]
-
-    def _count(self, spawner: Node) -> None:
-        self._spawners[spawner] += 1
-        if len(self._spawners) > SPAWNERS_MAX:
-            self._spawners = Counter(dict(self._spawners.most_common(SPAWNERS_MAX // 2)))
-
-    def _picture(self) -> Iterator[bytes]:
-        rows = []
-        for node, time_ns in list(reversed(self._newest.items())):
-            rows.append((time_ns, facts.own(node, ARGUMENTS_SHOWN_BYTES), *_way_up(self._view, node)))
-            yield b""  # whoever sends it looks for execs between two pieces
-        spawners = tuple(
-            (node.pid, known_name(node), count) for node, count in self._spawners.most_common(SPAWNERS_TOLD)
-        )
-        yield frame((PICTURE, tuple(pack(record) for record in self._figures()), tuple(rows), spawners))

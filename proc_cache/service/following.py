@@ -6,18 +6,19 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ..closing import Closing
-from ..engine.stats import CacheStats, Flood, Stats
 from ..errors import EngineUnavailableError
-from ..events import KINDS, Exec
+from ..events import KINDS
 from ..record import Record
-from . import facts, stream
+from . import facts, protocol, stream
 from .facts import Told
-from .protocol import read_frame
+from .picture import Picture, PictureReader
+from .protocol import pack, read_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .client import EngineClient
+    from .picture_feed import Search
 
 
 class Missed(Record):
@@ -33,14 +34,6 @@ class ChildEnded(Record):
     pid: int
 
 
-class Picture(Record):
-    """What a screen shows: the counters, the newest programs first, and who started most of the processes."""
-
-    stats: Stats
-    programs: tuple[Told, ...]
-    spawners: tuple[tuple[int, str | None, int], ...]  # pid, name, how many
-
-
 Piece = Told | Missed | ChildEnded | Picture
 
 
@@ -51,6 +44,7 @@ class Following(Closing):
         self._client = client
         self._poll = select.poll()
         self._poll.register(client.fileno(), select.POLLIN)
+        self._pictures = PictureReader()
 
     def fileno(self) -> int:
         """Give the descriptor, for a loop of one's own around `take(0)`."""
@@ -60,25 +54,30 @@ class Following(Closing):
         """Give what has come, waiting at most so long for something. Raises EngineUnavailableError."""
         if not self._poll.poll(timeout_s * 1000):
             return iter(())
-        return (_read(read_frame(data)) for data in self._client.take_frames())
+        return (read_piece(read_frame(data), self._pictures) for data in self._client.take_frames())
+
+    def look_for(self, search: Search) -> None:
+        """Say what a live view is after from now on. Raises EngineUnavailableError."""
+        self._client.say(protocol.SEARCH, *pack(search))
 
     def close(self) -> None:
         """Hang up."""
         self._client.close()
 
 
-def _read(value: tuple[Any, ...]) -> Piece:
+def read_piece(value: tuple[Any, ...], pictures: PictureReader) -> Piece:
+    """Read what a frame of a stream tells. Raises EngineUnavailableError."""
     try:
         word = value[0]
         if word in KINDS:
             return _read_told(*value)
         if word == stream.PICTURE:
-            return _read_picture(*value[1:])
+            return pictures.read(*value[1:])
         if word in (stream.DROPPED, stream.LOST):
             return Missed(value[1], word == stream.LOST)
         if word == stream.ENDED:
             return ChildEnded(value[1])
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise EngineUnavailableError(
             "the engine's stream has another shape; restart it with this version"
         ) from error
@@ -94,16 +93,3 @@ def _read_told(  # noqa: PLR0913
     adopter: str | None,
 ) -> Told:
     return Told(KINDS[name], time_ns, facts.read_walk(own, ancestors, missing_pid), adopter)
-
-
-def _read_picture(
-    counters: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...], spawners: tuple[tuple[int, str | None, int], ...]
-) -> Picture:
-    fields = dict(zip(Stats._fields, counters[0], strict=True))
-    fields["caches"] = tuple(CacheStats(*cache) for cache in fields["caches"])
-    fields["floods"] = tuple(Flood(*flood) for flood in fields["floods"])
-    programs = tuple(
-        Told(Exec, time_ns, facts.read_walk(own, ancestors, missing_pid), None)
-        for time_ns, own, ancestors, missing_pid in rows
-    )
-    return Picture(Stats(**fields), programs, spawners)

@@ -8,6 +8,7 @@ A frame is a length (4 bytes, big-endian) and that many bytes of one value. The 
     ("refused", reason)                    not served: another version, user or namespace, or no request at all
 
 Two kinds of request are answered with a stream that has no end: after the head come the frames of `stream.py`.
+Who is told pictures may say, by requests that are not answered, what it is after.
 
 A request comes from anybody who may call, and is written in `encoding`, of which any bytes are safe to read. An
 answer is written in marshal, which takes a tenth of the time. Bytes that are made up can do harm to who reads it,
@@ -56,6 +57,7 @@ LINEAGES = "lineages"
 STATS = "stats"
 WATCH = "watch"
 PICTURES = "pictures"
+SEARCH = "search"  # said while pictures are told, and not answered
 STREAMS = (WATCH, PICTURES)
 
 OK = "ok"

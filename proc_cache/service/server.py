@@ -20,6 +20,7 @@ from ..record import Record
 from . import protocol
 from .answers import Answers, refusal
 from .peer import credentials
+from .picture_feed import read_search
 
 if TYPE_CHECKING:
     import socket
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..engine.core import Engine
     from .feeds import Frames
     from .listening import Listener
+    from .picture_feed import Search
 
 CALLERS_MAX = 256  # at once; more wait in the backlog
 REQUEST_TIMEOUT_S = 5.0  # from a call, or an answer, to the whole of the next request
@@ -35,6 +37,7 @@ SLICE_S = 0.002  # of answering between two looks at the kernel's queue
 _ACCEPTED_AT_ONCE = 32
 DRAINS_MAX = 64  # looks at the kernel's queue before an answer: bounded, for a storm may never end
 _CHUNK = 1 << 16
+_SAID_CHUNK = 1 << 12  # of one who is told a stream: what it says is read at once, and is short
 _LOOK_S = 1.0  # between two looks for callers that are late
 _BUSY_S = 0.02  # between two slices of answering while the kernel's queue is full: they get a tenth of the time
 _NEWS_S = 0.01  # between two looks at what a stream could tell
@@ -66,6 +69,7 @@ class Caller:
         self.answer: Frames | None = None
         self.is_stream = False  # its answer has no end: it may take it as slowly as it likes
         self.unsent = memoryview(b"")
+        self.searches: deque[Search] | None = None  # who is told pictures may say what it is after; not heard yet
         self.has_told_all = False  # of a stream: until more happens
         self.is_last_answer = False
         self.was_answered = False
@@ -89,6 +93,21 @@ class Caller:
         data = bytes(self.request[head : head + length])
         del self.request[: head + length]
         return data
+
+
+def _take_searches(caller: Caller) -> bool:
+    """Take what one to whom pictures are told is after; false where it says anything else, or has no say."""
+    if caller.searches is None:
+        return False
+    try:
+        while (data := caller.take_request()) is not None:
+            request = protocol.read_request(data)
+            if request.kind != protocol.SEARCH:
+                return False
+            caller.searches.append(read_search(request.arguments))
+    except MalformedFrameError:
+        return False
+    return True
 
 
 class Server(Closing):
@@ -254,15 +273,15 @@ class Server(Closing):
 
     def _receive(self, caller: Caller) -> None:
         try:
-            data = caller.socket.recv(_CHUNK)
+            data = caller.socket.recv(_SAID_CHUNK if caller.is_stream else _CHUNK)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data or caller.is_stream:  # of whom a stream is told, there is nothing to hear but its end
+        caller.request += data
+        if not data or (caller.is_stream and not _take_searches(caller)):
             self._hang_up(caller)
-        else:
-            caller.request += data
+        elif not caller.is_stream:
             self._busy.append(caller)
 
     def _begin(self, caller: Caller) -> bool:
@@ -274,7 +293,8 @@ class Server(Closing):
             request = protocol.read_request(data)
             self._catch_up()
             if request.client_pid == caller.pid:
-                caller.answer = self._answers.to(request)
+                caller.searches = deque(maxlen=1) if request.kind == protocol.PICTURES else None
+                caller.answer = self._answers.to(request, caller.searches)
                 caller.is_stream = request.kind in protocol.STREAMS
             else:
                 self._foreign += 1

@@ -4,7 +4,8 @@ watch:    (kind of event, when, facts, facts of its ancestors, missing pid, adop
           ("dropped", how many)       this viewer was too slow for them; they stood here
           ("lost", how many)          messages of the kernel, before here
           ("ended", pid)              a child of the process that was asked for
-pictures: ("picture", counters, newest programs, top spawners)
+pictures: ("picture", counters, processes that are new or changed, programs in their order, top spawners, filter)
+          a process has a number, and that of its parent (0: none), which comes before it
 """
 
 from __future__ import annotations

@@ -312,17 +312,17 @@ def check_that_the_screen_is_as_it_was(drawn: str) -> None:
 
 @pytest.mark.kernel
 def test_watch_on_a_terminal_is_a_view_that_leaves_the_screen_as_it_was() -> None:
-    status, drawn = on_terminal("watch", columns=160, interrupt_at="capacity", times=3)
+    status, drawn = on_terminal("watch", columns=160, interrupt_at="LIVE", times=3)
     assert status == 0
     check_that_the_screen_is_as_it_was(drawn)
-    for word in ("fork", "exec", "exit", "hits", "misses", "expired", "evicted", "lost", "top spawners"):
+    for word in ("fork", "exec", "exit", "hit ", "miss ", "expired", "evicted", "lost", "top spawners"):
         assert word in drawn
 
 
 @pytest.mark.kernel
 def test_losses_are_seen_on_a_screen_of_80_columns() -> None:
-    _, drawn = on_terminal("watch", interrupt_at="capacity", times=3)
-    assert "lost 0" in drawn
+    _, drawn = on_terminal("watch", interrupt_at="LIVE", times=3)
+    assert re.search(r"lost (\x1b\[[0-9;]*m)*0", drawn)
 
 
 @pytest.mark.kernel
@@ -330,10 +330,10 @@ def test_ctrl_c_during_the_first_frame_leaves_the_screen_as_it_was() -> None:
     script = """
 import sys
 from proc_cache.cli.main import main
-from proc_cache.render.live import LiveScreen
+from proc_cache.cli.live_terminal import LiveTerminal
 def interrupted(*_):
     raise KeyboardInterrupt
-LiveScreen.draw = interrupted
+LiveTerminal.draw = interrupted
 sys.exit(main(["watch"]))
 """
     status, drawn = on_terminal(program=[sys.executable, "-c", script])
@@ -342,10 +342,22 @@ sys.exit(main(["watch"]))
 
 
 @pytest.mark.kernel
-def test_watch_on_a_dumb_terminal_is_lines() -> None:
+def test_a_view_has_no_place_in_a_pipe() -> None:
     with subprocess.Popen(["sh", "-c", "while :; do /bin/true; done"]) as spawner:
         try:
-            status, drawn = on_terminal("watch", "--count", "3", env={"TERM": "dumb"})
+            ended = proc_cache("watch", "--format", "live", "--count", "3")
+        finally:
+            spawner.kill()
+    assert (ended.status, len(ended.stdout.splitlines())) == (0, 3)
+    assert "\x1b" not in ended.stdout
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("form", [[], ["--format", "live"]], ids=str)
+def test_watch_on_a_dumb_terminal_is_lines(form: list[str]) -> None:
+    with subprocess.Popen(["sh", "-c", "while :; do /bin/true; done"]) as spawner:
+        try:
+            status, drawn = on_terminal("watch", *form, "--count", "3", env={"TERM": "dumb"})
         finally:
             spawner.kill()
     assert (status, "\x1b" in drawn) == (0, False)

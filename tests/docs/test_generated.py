@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,17 @@ ROOT = Path(__file__).parents[2]
 def test_generated_files_are_up_to_date() -> None:
     for path, text in load_generator().generate(ROOT).items():
         assert path.read_text() == text, f"{path} is old: run `python docs/generate.py`"
+
+
+def test_pictures_are_up_to_date(tmp_path: Path) -> None:
+    """By a process of its own, which sets the time zone."""
+    (tmp_path / "docs").mkdir()
+    subprocess.run([sys.executable, str(ROOT / "docs" / "pictures.py"), str(tmp_path)], check=True, cwd=ROOT)
+    drawn = {path.name: path.read_text() for path in (tmp_path / "docs" / "pictures").iterdir()}
+    kept = {path.name: path.read_text() for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert drawn.keys() == kept.keys()
+    old = [name for name in drawn if drawn[name] != kept[name]]
+    assert not old, f"{old} are old: run `python docs/pictures.py`"
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,15 @@
-"""What a terminal shows: of what was drawn in memory at a fixed size, and of a real one that tmux(1) has."""
+"""What a real terminal shows, that of tmux(1)."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
-from io import StringIO
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from rich.cells import cell_len
-from rich.console import Console
-
-from proc_cache.render import live
-from proc_cache.render.live import LiveScreen
 
 from .cli import PROC_CACHE, REPOSITORY, plain_environment
 from .processes import DEADLINE_S
@@ -26,53 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
-HOME = "\x1b[H"
 _NUMBERS = count(1)
 _LOOK_S = 0.2  # between two looks: each is a program that runs, and has a row of its own
-
-
-class Drawn:
-    """A live screen in memory, of so many columns and rows; `lines()` is what it shows."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, columns: int = 80, rows: int = 24) -> None:
-        self.columns, self.rows = columns, rows
-        self.written = StringIO()
-
-        def console() -> Console:
-            return Console(
-                file=self.written,
-                width=columns,
-                height=rows,
-                force_terminal=True,
-                color_system="standard",
-                _environ={"TERM": "xterm"},
-            )
-
-        monkeypatch.setattr(live, "Console", console)
-        self.screen = LiveScreen()
-
-    def lines(self) -> list[str]:
-        """What the last frame shows, line by line, without styles."""
-        frame = self.written.getvalue().rpartition(HOME)[2]
-        shown = _SEQUENCE.sub("", frame).split("\n")
-        assert len(shown) == self.rows, "it is not as tall as the screen"
-        assert all(cell_len(line) <= self.columns for line in shown), "it is wider than the screen"
-        return [line.rstrip() for line in shown]
-
-    def sequences(self) -> set[str]:
-        """What of the frame does something else than to write or to style."""
-        return {found for found in _SEQUENCE.findall(self.written.getvalue()) if not _STYLE.fullmatch(found)}
-
-    def __enter__(self) -> Self:
-        self.screen.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.screen.__exit__(kind, error, trace)
 
 
 class Terminal:
@@ -145,4 +93,4 @@ class Terminal:
     def run_watch(self, *options: str) -> None:
         """Type the command, and wait for its screen."""
         self.type(" ".join([*PROC_CACHE, "watch", *options, "; echo status=$?"]))
-        self.wait_for(lambda lines: self.is_alternate() and lines[0].startswith("lost "), "it draws", 30)
+        self.wait_for(lambda lines: self.is_alternate() and lines[0].startswith(" proc-cache "), "it draws", 30)

@@ -10,6 +10,7 @@ from proc_cache.kernel import clocks
 from proc_cache.selection import Selection
 from proc_cache.service import following, protocol
 from proc_cache.service.facts import Told
+from proc_cache.service.picture import Picture, PictureReader
 from proc_cache.service.protocol import PICTURES, WATCH
 
 from . import messages
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proc_cache.process import Node
-    from proc_cache.service.following import Picture, Piece
+    from proc_cache.service.following import Piece
 
 STEP_NS = 1_000_000
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -101,6 +102,7 @@ class Viewer(Closing):
         """With no kinds of event it is told pictures."""
         self.desk = desk
         self.call = desk.call()
+        self._pictures = PictureReader()
         wanted = selection or Selection()
         if kinds:
             self.call.ask(WATCH, kinds, wanted, children_of, is_whole)
@@ -110,7 +112,7 @@ class Viewer(Closing):
 
     def take(self) -> Piece:
         """Give the next piece that is told."""
-        return following._read(protocol.read_frame(self.call.receive()))
+        return following.read_piece(protocol.read_frame(self.call.receive()), self._pictures)
 
     def pieces(self, count: int) -> list[Piece]:
         return [self.take() for _ in range(count)]
@@ -123,7 +125,7 @@ class Viewer(Closing):
 
     def picture(self) -> Picture:
         piece = self.take()
-        assert isinstance(piece, following.Picture), piece
+        assert isinstance(piece, Picture), piece
         return piece
 
     def is_told_nothing(self) -> bool:

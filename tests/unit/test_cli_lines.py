@@ -13,7 +13,8 @@ from proc_cache.events import Exec
 from proc_cache.process import Node, Source
 from proc_cache.query import Walk
 from proc_cache.service.facts import Told
-from proc_cache.service.following import ChildEnded, Missed, Picture
+from proc_cache.service.following import ChildEnded, Missed
+from proc_cache.service.picture import Picture
 from tests.helpers.told import a_node, some_stats, told_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import proc_cache
 from proc_cache.cli.pattern import NamePattern
 from proc_cache.cli.searched import searched
 from proc_cache.process import Source
-from proc_cache.service.following import ChildEnded, Missed, Picture
+from proc_cache.service.following import ChildEnded, Missed
+from proc_cache.service.picture import Picture, Spawner
 from tests.helpers import frozen
 from tests.helpers.told import a_node, some_stats, told_of
 
@@ -92,7 +93,7 @@ def test_a_stream_without_the_others() -> None:
 
 def test_a_picture_without_the_others() -> None:
     shell, compiler = told_of(a_node(500)), told_of(a_node(501, cmd="cc1"))
-    picture = Picture(some_stats(), (shell, compiler), ((1, "init", 5),))
+    picture = Picture(some_stats(), (shell, compiler), (Spawner(1, "init", True, 5, None, 0, None, 0, 0),))
     stream: Any = Stream(picture)
     (told,) = searched(stream, NamePattern("^cc")).take(0.5)
     assert isinstance(told, Picture)

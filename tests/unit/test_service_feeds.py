@@ -12,7 +12,7 @@ from proc_cache.errors import EngineRefusedError, NobodyFoundError
 from proc_cache.events import Exec, Exit, Fork
 from proc_cache.process import Source, pack_cost
 from proc_cache.selection import Chooser, Selection, Target
-from proc_cache.service import feeds, following, protocol, server, stream
+from proc_cache.service import feeds, protocol, server, stream
 from proc_cache.service.feeds import EventFeed
 from proc_cache.service.following import ChildEnded, Missed
 from proc_cache.service.protocol import CHAIN, PICTURES, WATCH, pack
@@ -533,10 +533,10 @@ class TestCaller:
             assert desk.server._poll.poll(0) == []
 
     @pytest.mark.parametrize("kinds", [("fork",), ()], ids=["events", "pictures"])
-    def test_that_says_something_is_hung_up_on(self, desk: Desk, kinds: tuple[str, ...]) -> None:
+    def test_that_asks_again_is_hung_up_on(self, desk: Desk, kinds: tuple[str, ...]) -> None:
         with Viewer(desk, *kinds) as viewer:
             assert len(desk.engine.messages.taps) == 1
-            viewer.call.send(b"x")
+            viewer.call.ask(CHAIN, 1, None)
             viewer.call.wait_until_hung_up()
             assert (desk.callers, desk.engine.messages.taps) == (0, [])
         assert is_served(desk)
@@ -685,168 +685,6 @@ class TestOwner:
             assert call.pids(1) == [1]
         desk.turn_until(lambda: desk.callers == 0, "it is noticed")
         assert not desk.server.is_abandoned
-
-
-# --- pictures ---------------------------------------------------------------------------------------------
-
-
-class TestPictures:
-    @staticmethod
-    def next(viewer: Viewer) -> following.Picture:
-        viewer.desk.now_ns += feeds.PICTURE_NS
-        return viewer.picture()
-
-    def test_the_newest_program_stands_first(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            assert viewer.picture().programs == ()
-            happening.fork(1, 100, 101, 102)
-            times = {}
-            for pid in (100, 101, 102):
-                happening.exec(pid, b"sh")
-                times[pid] = desk.now_ns
-            programs = self.next(viewer).programs
-            assert [(each.node.pid, each.time_ns) for each in programs] == [
-                (pid, times[pid]) for pid in (102, 101, 100)
-            ]
-            assert {each.kind for each in programs} == {Exec}
-            assert [node.pid for node in programs[0].walked.nodes] == [102, 1]
-
-    def test_a_second_program_of_a_process_moves_it_up(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            happening.fork(1, 100, 101)
-            happening.exec(100, b"sh")
-            happening.exec(101, b"sh")
-            happening.exec(100, b"ls")
-            viewer.picture()
-            programs = self.next(viewer).programs
-        assert [(each.node.pid, each.node.cmd) for each in programs] == [(100, "ls"), (101, "sh")]
-
-    def test_they_show_how_a_program_is_now(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            happening.fork(1, 100)
-            happening.exec(100, b"sh")
-            happening.exit(100, status=768)
-            happening.apply()
-            viewer.picture()
-            (program,) = self.next(viewer).programs
-        assert (program.node.exit_status, program.node.exit_ns) == (768, desk.now_ns - feeds.PICTURE_NS)
-
-    def test_there_are_no_more_than_a_screen_shows(
-        self, desk: Desk, happening: Happening, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(feeds, "ROWS", 3)
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, *range(100, 110))
-            for pid in range(100, 110):
-                happening.exec(pid, b"sh")
-            programs = self.next(viewer).programs
-        assert [each.node.pid for each in programs] == [109, 108, 107]
-
-    def test_arguments_are_told_as_far_as_they_are_shown(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, 100)
-            happening.exec(100, b"sh", cmdline=b"x" * 100_000)
-            (program,) = self.next(viewer).programs
-        assert program.node.cmdline is not None
-        assert len(program.node.cmdline) < 2 * feeds.ARGUMENTS_SHOWN_BYTES
-
-    def test_who_starts_most_is_counted(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, 100, 101, 102)
-            happening.fork(100, *range(200, 205))
-            happening.fork(101, 210)
-            happening.fork(102, 220)
-            happening.exit(220)
-            assert [(pid, count) for pid, _, count in self.next(viewer).spawners][:2] == [(100, 5), (1, 3)]
-            happening.fork(101, *range(300, 310))
-            spawners = self.next(viewer).spawners
-        assert spawners[0] == (101, "systemd", 11)
-        assert [(pid, count) for pid, _, count in spawners[1:]] == [(100, 5), (1, 3), (102, 1)]
-
-    def test_no_more_spawners_are_counted_than_there_is_room_for(
-        self, desk: Desk, happening: Happening, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(feeds, "SPAWNERS_MAX", 10)
-        monkeypatch.setattr(feeds, "SPAWNERS_TOLD", 1000)
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, *range(100, 200))
-            for pid in range(100, 200):
-                happening.fork(pid, 1000 + pid)
-            spawners = self.next(viewer).spawners
-        assert 5 <= len(spawners) <= 10
-        assert (spawners[0][0], spawners[0][2]) == (1, 100)  # who starts most is kept
-
-    @pytest.mark.parametrize("told", [2])
-    def test_some_of_them_are_told(
-        self, desk: Desk, happening: Happening, monkeypatch: pytest.MonkeyPatch, told: int
-    ) -> None:
-        monkeypatch.setattr(feeds, "SPAWNERS_TOLD", told)
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, 100, 101)
-            happening.fork(100, 102)
-            happening.fork(101, 103)
-            assert len(self.next(viewer).spawners) == told
-
-    def test_one_comes_at_a_time(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, 100)
-            happening.exec(100, b"sh")
-            desk.now_ns += feeds.PICTURE_NS // 2
-            assert viewer.is_told_nothing()
-            desk.now_ns += feeds.PICTURE_NS
-            assert len(viewer.picture().programs) == 1
-            assert viewer.is_told_nothing()
-
-    def test_who_was_away_gets_one_not_all(self, desk: Desk) -> None:
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            desk.now_ns += 100 * feeds.PICTURE_NS
-            viewer.picture()
-            assert viewer.is_told_nothing()
-
-    def test_of_the_processes_that_were_asked_for(self, desk: Desk, happening: Happening) -> None:
-        happening.fork(1, 50, 60)
-        happening.apply()
-        with Viewer(desk, selection=Selection(under=Target(50))) as viewer:
-            viewer.picture()
-            happening.fork(50, 51)
-            happening.fork(60, 61)
-            happening.exec(51, b"sh")
-            happening.exec(61, b"sh")
-            picture = self.next(viewer)
-        assert [each.node.pid for each in picture.programs] == [51]
-        assert [(pid, count) for pid, _, count in picture.spawners] == [(50, 1)]
-
-    def test_of_those_that_ended_so(self, desk: Desk, happening: Happening) -> None:
-        """They and who started them are shown when they have ended, not when they begin."""
-        with Viewer(desk, selection=Selection(failed=True)) as viewer:
-            viewer.picture()
-            happening.fork(1, 100)
-            started_ns = desk.now_ns
-            happening.fork(1, 101)
-            happening.exec(100, b"false")
-            happening.exec(101, b"true")
-            assert self.next(viewer).programs == ()
-            happening.exit(101)
-            happening.exit(100, status=256)
-            happening.apply()
-            picture = self.next(viewer)
-        assert [(each.node.pid, each.time_ns) for each in picture.programs] == [(100, started_ns)]
-        assert [(pid, count) for pid, _, count in picture.spawners] == [(1, 1)]
-
-    def test_the_counters_are_the_engines(self, desk: Desk, happening: Happening) -> None:
-        with Viewer(desk) as viewer:
-            viewer.picture()
-            happening.fork(1, 100, 101)
-            happening.exit(100)
-            happening.apply()
-            assert self.next(viewer).stats == desk.engine.stats()
 
 
 def test_an_exit_that_nobody_else_knows_of(desk: Desk, happening: Happening) -> None:

@@ -15,7 +15,8 @@ from proc_cache.events import KINDS, Exec
 from proc_cache.process import Node, Source
 from proc_cache.service import facts, protocol
 from proc_cache.service.facts import Told, ToldUsers
-from proc_cache.service.following import ChildEnded, Missed, Picture
+from proc_cache.service.following import ChildEnded, Missed
+from proc_cache.service.picture import Picture, Spawner
 from proc_cache.service.protocol import frame, pack
 from proc_cache.service.stream import DROPPED, ENDED, LOST, PICTURE
 from tests.helpers.told import ALL_TEXT, NUMBER, OPTIONAL, FarEnd, a_node, facts_of, nodes, some_stats, told_of
@@ -40,14 +41,18 @@ def end() -> Iterator[FarEnd]:
         yield end
 
 
+SPAWNER = (7, "sh\udcff", True, 9, None, 3, "ls", 2, 5)
+
+
 def event(node: Node, kind: str = "exec", **more: Any) -> tuple[Any, ...]:
     above = more.get("above", ())
     return (kind, 5, facts.own(node), tuple(map(facts.ancestor, above)), more.get("missing"), more.get("adopter"))
 
 
 def a_picture(programs: int = 2) -> tuple[Any, ...]:
-    rows = tuple((100 + number, facts.own(a_node(number)), (), None) for number in range(programs))
-    return (PICTURE, (pack(some_stats()), (1, 2, 3)), rows, ((7, "sh\udcff", 3), (8, None, 1)))
+    nodes = tuple((1 + number, 0, None, facts.own(a_node(number))) for number in range(programs))
+    rows = tuple((1 + number, 100 + number) for number in range(programs))
+    return (PICTURE, (pack(some_stats()), (1, 2, 3)), nodes, rows, (SPAWNER,), "cron")
 
 
 # --- pieces -----------------------------------------------------------------------------------------------
@@ -76,7 +81,7 @@ def test_a_picture_comes_back(end: FarEnd) -> None:
     (picture,) = end.take(frame(a_picture()))
     assert isinstance(picture, Picture)
     assert picture.stats == some_stats()
-    assert picture.spawners == ((7, "sh\udcff", 3), (8, None, 1))
+    assert (picture.spawners, picture.text) == ((Spawner(*SPAWNER),), "cron")
     assert [(each.kind, each.time_ns, each.node.pid) for each in picture.programs] == [
         (Exec, 100, 0),
         (Exec, 101, 1),
@@ -167,12 +172,17 @@ def test_another_shape_is_another_version(value: tuple[Any, ...]) -> None:
         (LOST,),
         (ENDED,),
         (PICTURE,),
-        (PICTURE, (), (), ()),
-        (PICTURE, ((),), (), ()),
-        (PICTURE, (pack(some_stats())[:-1],), (), ()),
-        (PICTURE, ((*pack(some_stats()), 1),), (), ()),
-        (*a_picture()[:2], ((1, 2),), ()),
-        (*a_picture()[:2], (5,), ()),
+        (PICTURE, (), (), (), (), ""),
+        (PICTURE, ((),), (), (), (), ""),
+        (PICTURE, (pack(some_stats())[:-1],), (), (), (), ""),
+        (PICTURE, ((*pack(some_stats()), 1),), (), (), (), ""),
+        a_picture()[:-1],
+        (*a_picture(), 1),
+        (*a_picture()[:2], ((1, 2),), (), (), ""),
+        (*a_picture()[:2], (5,), (), (), ""),
+        (*a_picture()[:2], (), ((1, 2),), (), ""),
+        (*a_picture()[:4], ((1, 2),), ""),
+        (*a_picture()[:2], ((1, 5, None, facts.own(a_node(1))),), ((1, 2),), (), ""),
     ],
     ids=lambda value: repr(value)[:40],
 )

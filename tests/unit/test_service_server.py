@@ -631,9 +631,9 @@ class TestSlices:
         between = Between(desk, monkeypatch)
         to = desk.server._answers.to
 
-        def counted(request: protocol.Request) -> Iterator[bytes | None]:
+        def counted(request: protocol.Request, searches: Any = None) -> Iterator[bytes | None]:
             between.done += 1
-            return to(request)
+            return to(request, searches)
 
         desk.server._answers.to = counted  # type: ignore[method-assign]
         calls = [desk.call() for _ in range(50)]

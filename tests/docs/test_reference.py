@@ -26,15 +26,16 @@ def names_in(page: str) -> set[str]:
 def json_keys() -> set[str]:
     """The keys that the renderers write, by their source: some are in few answers."""
     found: set[str] = set()
-    for name in ("jsonlines.py", "events.py"):
+    for name in ("jsonlines.py", "json_tree.py", "events.py"):
         source = (ROOT / "proc_cache" / "render" / name).read_text()
-        found.update(re.findall(r'"([a-z_]+)": ', source), re.findall(r'result\["([a-z_]+)"\]', source))
+        for form in (r'"([a-z_]+)": ', r'result\["([a-z_]+)"\]', r'_set_texts?\(result, "([a-z_]+)"'):
+            found.update(re.findall(form, source))
     return found
 
 
 def test_every_field_of_json_is_in_its_reference() -> None:
     keys = json_keys()
-    assert {"pid", "current_parent", "cmdline_raw", "complete", "matched_by", "event"} <= keys
+    assert {"pid", "full_name", "cmdline_cut", "complete", "matched_by", "still_running", "event"} <= keys
     assert keys <= names_in("json.md")
 
 

@@ -9,6 +9,7 @@ from ..engine.collector import IdleCollector
 from ..engine.core import Engine
 from ..engine.intake import BATCH_S
 from ..errors import EngineRunningError, EngineUnavailableError
+from ..kernel.clocks import deadline_s, left_s
 from ..kernel.priority import Priority
 from ..record import Record
 from ..render.figures import flood_text, loss_text
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..history.bounds import Bounds
     from ..history.journal import Journal
     from ..process import CacheParams
+
+_LAST_LOOKS_S = 0.5  # at the end, for what the kernel has sent by then
 
 
 class CaptureOptions(Record):
@@ -79,6 +82,7 @@ class Capture:
             engine.close
         )  # around its start too: a Ctrl-C there must not leave the kernel sending
         engine.start()
+        self._stack.callback(self._take_the_rest)
         if self.journal is not None:
             self.journal.begin(list(engine.table.nodes()))
         engine.intake.when_idle = collector.idle
@@ -109,6 +113,12 @@ class Capture:
     def _record(self) -> None:
         if self.journal is not None:
             self._has_more_to_record = self.journal.flush()
+
+    def _take_the_rest(self) -> None:
+        """Apply what the kernel had sent when the end came: the history, and its last word, have that too."""
+        end_s = deadline_s(_LAST_LOOKS_S)
+        while self.engine.pump(0) and left_s(end_s):
+            pass
 
     def turn(self, timeout_s: float) -> None:
         """Apply what the kernel has sent, and answer who asks; wait at most so long for either."""

@@ -181,6 +181,18 @@ def test_the_file_answers_what_the_engine_answered(tmp_path: Path) -> None:
     assert all(link["run_time_s"] > 0 for link in links[:3])
 
 
+@pytest.mark.usefixtures("needs_exit_records")
+def test_what_happened_just_before_the_end_is_in_the_file(tmp_path: Path) -> None:
+    for attempt in range(3):  # that the engine had looked by itself is possible, once
+        history = tmp_path / f"history-{attempt}"
+        with serving("--record", str(history)) as engine:
+            ended = subprocess.Popen(["sh", "-c", "exit 3"])
+            ended.wait(10)
+            assert engine.end() == 0
+        row = table(history, "exit_status, cmd", f"FROM process WHERE pid = {ended.pid} ORDER BY start_ns DESC")
+        assert row[0] == (3 << 8, b"sh"), attempt
+
+
 def test_watch_records_and_shows_it_again(tmp_path: Path) -> None:
     history = tmp_path / "history"
     live = proc_cache(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,14 @@ def socket_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         path = f"{directory}/socket"
         monkeypatch.setenv("PROC_CACHE_SOCKET", path)
         yield path
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """What a command line that was run in this process does to SIGTERM is undone: children would inherit it."""
+    former = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, former)
 
 
 @pytest.fixture

@@ -119,12 +119,23 @@ class Intake(Closing):
             newly = self.drain()
             received += newly
         if not received and timeout_s:
-            is_there = self.connector.wait(min(timeout_s, self.rest()))
+            received = self._wait_for_some(timeout_s)
+        self.take_records()
+        return bool(received)
+
+    def _wait_for_some(self, timeout_s: float) -> int:
+        """Wait for messages, with a rest now and then to do what is due, and apply them; returns how many came."""
+        until_s, left_s = clocks.monotonic_s() + timeout_s, timeout_s
+        while True:
+            rest_s = self.rest()
+            received = 0
+            is_there = self.connector.wait(min(left_s, rest_s))
             self.has_waited()
             if is_there:
                 received = self.drain()
-        self.take_records()
-        return bool(received)
+            if received or rest_s >= left_s:
+                return received
+            left_s = max(0.0, until_s - clocks.monotonic_s())
 
     def look(self) -> int:
         """Read the programs that have just been run; apply messages only where a batch of them is due.

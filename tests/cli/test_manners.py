@@ -240,5 +240,5 @@ def test_many_questions_of_one_pipe() -> None:
 
 @pytest.mark.kernel
 def test_no_colour_in_the_live_view_where_it_is_not_wanted() -> None:
-    _, drawn = on_terminal("watch", "--color", "never", columns=120, interrupt_at="lost", times=2)
+    _, drawn = on_terminal("watch", "--color", "never", columns=120, interrupt_at="lost")
     assert not re.search(r"\x1b\[[0-9;]*[349][0-7]m", drawn)

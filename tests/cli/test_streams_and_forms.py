@@ -255,7 +255,8 @@ def on_terminal(
         os.close(controller)
         if not is_interrupted or time.monotonic() >= deadline:
             process.kill()
-    return process.wait(10), drawn.decode().replace("\r\n", "\n")
+        status = process.wait(10)
+    return status, drawn.decode().replace("\r\n", "\n")
 
 
 def read_terminal(controller: int, deadline: float) -> bytes:

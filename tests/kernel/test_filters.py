@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -313,7 +314,9 @@ def test_on_the_live_screen(tmp_path: Path, filters: list[str]) -> None:
         for _ in range(3):
             subprocess.run(["hostname"], stdout=subprocess.DEVNULL)
         subprocess.run([str(tmp_path / name), "-c", "exit 3"])
-        lines = terminal.wait_for(lambda lines: any(f"|{name}|" in line for line in lines), "it is shown")
-        assert not any("|hostname|" in line for line in lines), lines
+        lines = terminal.wait_for(
+            lambda lines: any(re.search(rf"\d {name}\b", line) for line in lines), "it is shown"
+        )
+        assert not any(re.search(r"\d hostname\b", line) for line in lines), lines
         terminal.press("C-c")
         terminal.wait_for(lambda lines: "status=0" in lines, "it ends", 15)

@@ -60,7 +60,10 @@ class ProcSource(ViewSource):
     def __init__(self, with_places: bool = False) -> None:
         self._users = UserNames()
         self._with_places = with_places
-        super().__init__(self._look(ProcReader()))
+        super().__init__(self._look(self._reader()))
+
+    def _reader(self) -> ProcReader:
+        return ProcReader(with_cgroups=self._with_places)
 
     def _look(self, reader: ProcReader) -> Look:
         look = Look(reader, self._users)
@@ -69,7 +72,7 @@ class ProcSource(ViewSource):
 
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Give the ancestry of a process."""
-        self._view = self._look(ProcReader())
+        self._view = self._look(self._reader())
         return super().chain(pid, moment)
 
     def outlines(self, targets: Sequence[Target]) -> Iterator[Outline]:
@@ -92,4 +95,4 @@ class ProcSource(ViewSource):
             raise NotRememberedError(
                 "only a running engine or a history knows the dead; start `proc-cache serve`, or give --from FILE"
             )
-        self._view = self._look(ProcReader())
+        self._view = self._look(self._reader())

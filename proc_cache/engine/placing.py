@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..errors import ProcessHiddenError
-from ..kernel.places import parse_cgroup, tty_name
+from ..kernel.places import parse_cgroup, place_of, tty_name
 from ..process import UNPLACED
 from .identity import is_same_start
 
@@ -148,7 +148,7 @@ def read_cgroup(reader: ProcReader, node: Node) -> tuple[bytes, int] | None:
 def read_place(reader: ProcReader, node: Node) -> Place | None:
     """Read the whole place of a process, for one answer; None where it is gone or hidden."""
     read = read_cgroup(reader, node)
-    return None if read is None else (*parse_cgroup(read[0]), tty_name(read[1]))
+    return None if read is None else place_of(*read)
 
 
 def _bound(cache: dict[Any, Any]) -> None:

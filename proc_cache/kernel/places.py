@@ -10,10 +10,16 @@ from __future__ import annotations
 
 from .procfs import decode_name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..process import Place
+
 _SYSTEMD = b"name=systemd"  # the hierarchy in which systemd keeps its units where there is cgroup v1, cgroups(7)
 _DELETED = b" (deleted)"  # behind the path of a cgroup that was removed
 _UNITS = (b".service", b".scope", b".socket", b".mount", b".swap")  # that can have processes, and slices
 _ID_DIGITS = 64
+_PLACES_MAX = 4096
+_places: dict[tuple[bytes, int], Place] = {}
 _ID_SHOWN = 12  # as `docker ps` shows
 
 # What stands before the id of a container: `docker-ID.scope`, `crio-ID`, `...:cri-containerd:ID`.
@@ -55,6 +61,17 @@ def parse_cgroup(data: bytes) -> tuple[str, str]:
     unit = next(filter(None, map(_unit, units)), b"")
     container = next(filter(None, map(_container, units + others)), "")
     return decode_name(unit), container
+
+
+def place_of(cgroup: bytes, tty_nr: int) -> Place:
+    """Give the whole place of a process, one object for all that share it."""
+    key = cgroup, tty_nr
+    place = _places.get(key)
+    if place is None:
+        if len(_places) >= _PLACES_MAX:
+            _places.clear()
+        place = _places[key] = (*parse_cgroup(cgroup), tty_name(tty_nr))
+    return place
 
 
 def _names(path: bytes) -> list[bytes]:

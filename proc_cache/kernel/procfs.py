@@ -24,7 +24,7 @@ PF_KTHREAD = 0x00200000  # linux/sched.h
 _SIGNALS_NOBODY = b"-1"
 
 _STAT_SIZE = 4096
-_CMDLINE_USUAL = 4096  # bytes that hold nearly every argv: for more, the memory alone takes longer than the read
+_USUAL_SIZE = 4096  # bytes that hold nearly every argv: for more, the memory alone takes longer than the read
 _COMM_SIZE = 64  # a kernel worker tells what it works on too
 _STATUS_SIZE = 1 << 16  # a process can be in many groups
 _CGROUP_SIZE = 1 << 16
@@ -62,6 +62,7 @@ class Sighting(Record):
     cmdline: bytes | None
     tids: tuple[int, ...]  # of its threads other than the leader
     full_name: bytes | None = None  # of the file it runs, where the kernel's name is the beginning of that
+    cgroup: bytes | None = None  # see places.py; None where it was not read
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -110,8 +111,9 @@ def decode_name(name: bytes) -> str:
 class ProcReader:
     """Reads one /proc. `root` is another directory in tests, or the /proc of a container."""
 
-    def __init__(self, root: str = "/proc") -> None:
+    def __init__(self, root: str = "/proc", *, with_cgroups: bool = False) -> None:
         self.root = root
+        self._with_cgroups = with_cgroups
 
     def pids(self) -> Iterator[int]:
         """Give the processes that /proc lists (threads are not listed), as the directory has them."""
@@ -155,12 +157,14 @@ class ProcReader:
             if stat is None:
                 return None
             tids = _list_tids(pid, "task", directory) if with_tids and stat.num_threads > 1 else ()
+            cgroup = _read_whole(directory, "cgroup", _CGROUP_SIZE) if self._with_cgroups else None
             if stat.flags & PF_KTHREAD:
-                return Sighting(stat, uid, None, tids)
+                return Sighting(stat, uid, None, tids, None, cgroup)
             cmdline = _read_cmdline(directory)
-            if len(stat.comm) < COMM_MAX_BYTES:
-                return Sighting(stat, uid, cmdline, tids)
-            return Sighting(stat, uid, cmdline, tids, _read_full_name(directory, stat.comm))
+            is_cut = len(stat.comm) >= COMM_MAX_BYTES
+            return Sighting(
+                stat, uid, cmdline, tids, _read_full_name(directory, stat.comm) if is_cut else None, cgroup
+            )
         except OSError as error:
             _raise_unless_gone(error, pid)
             return None
@@ -248,17 +252,21 @@ def _read_in(directory: int | None, path: str, size: int) -> bytes:
         os.close(descriptor)
 
 
-def _read_cmdline(directory: int) -> bytes | None:
-    """Read the arguments, None where there are none any more; where they are longer than is read, it is marked."""
+def _read_whole(directory: int, path: str, limit: int) -> bytes | None:
+    """Read a file that is short for nearly every process; None where the process is gone."""
     try:
-        cmdline = _read_in(directory, "cmdline", _CMDLINE_USUAL)
-        if len(cmdline) == _CMDLINE_USUAL:
-            cmdline = _read_in(directory, "cmdline", CMDLINE_LIMIT + CMDLINE_KEPT_BYTES)
+        data = _read_in(directory, path, _USUAL_SIZE)
+        return data if len(data) < _USUAL_SIZE else _read_in(directory, path, limit)
     except OSError as error:
         if error.errno in _GONE:
             return None
         raise
-    return cut_cmdline(cmdline, CMDLINE_LIMIT) or None
+
+
+def _read_cmdline(directory: int) -> bytes | None:
+    """Read the arguments, None where there are none any more; where they are longer than is read, it is marked."""
+    cmdline = _read_whole(directory, "cmdline", CMDLINE_LIMIT + CMDLINE_KEPT_BYTES)
+    return cut_cmdline(cmdline, CMDLINE_LIMIT) if cmdline else None
 
 
 class BriefReader(ProcReader):
@@ -340,6 +348,10 @@ def make_node(seen: Sighting, source: str) -> Node:
     )
     if seen.full_name is not None:
         node.full_name = decode_name(seen.full_name)
+    if seen.cgroup is not None:
+        from .places import place_of
+
+        node.place = place_of(seen.cgroup, stat.tty_nr)
     return node
 
 

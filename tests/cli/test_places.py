@@ -7,7 +7,6 @@ import os
 import pytest
 
 from proc_cache.cli import main, plain
-from proc_cache.kernel.procfs import ProcReader
 from tests.helpers.cli import proc_cache
 
 ME = str(os.getpid())
@@ -15,21 +14,18 @@ ME = str(os.getpid())
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which of the files that cost more are read."""
-    read: list[str] = []
-    cgroup, ns_pids = ProcReader.cgroup, ProcReader.ns_pids
+    """The files of /proc that are read only where an answer needs them, as they are opened."""
+    opened: list[str] = []
+    really_open = os.open
 
-    def count_cgroup(self: ProcReader, pid: int) -> bytes | None:
-        read.append("cgroup")
-        return cgroup(self, pid)
+    def note(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        name = os.fsdecode(path).rpartition("/")[2]
+        if name in ("cgroup", "status"):
+            opened.append(name)
+        return really_open(path, flags, mode, dir_fd=dir_fd)
 
-    def count_ns_pids(self: ProcReader, pid: int) -> tuple[int, ...]:
-        read.append("status")
-        return ns_pids(self, pid)
-
-    monkeypatch.setattr(ProcReader, "cgroup", count_cgroup)
-    monkeypatch.setattr(ProcReader, "ns_pids", count_ns_pids)
-    return read
+    monkeypatch.setattr(os, "open", note)
+    return opened
 
 
 @pytest.mark.parametrize(

@@ -409,3 +409,13 @@ def test_a_real_thread_is_told_from_a_process() -> None:
         assert thread is not None
         assert process is not None
         assert (thread.stat.is_thread, process.stat.is_thread) == (True, False)
+
+
+@pytest.mark.parametrize("with_cgroups", [True, False])
+def test_the_cgroup_is_read_where_it_is_wanted(proc: Path, with_cgroups: bool) -> None:
+    directory = write_process(proc, 42)
+    (directory / "cgroup").write_bytes(b"0::/system.slice/web.service\n")
+    seen = ProcReader(str(proc), with_cgroups=with_cgroups).see(42)
+    assert seen is not None
+    node = make_node(seen, Source.SNAPSHOT)
+    assert node.place == (("web.service", "", "") if with_cgroups else None)

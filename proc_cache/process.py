@@ -37,6 +37,11 @@ class Source:
     MANUAL = "manual"  # put there by the program that uses this library
 
 
+def decode_name(name: bytes) -> str:
+    """Decode a name losslessly: bytes that are not UTF-8 become lone surrogates (PEP 383)."""
+    return name.decode("utf-8", "surrogateescape")
+
+
 class CacheParams(Record):
     """Bounds of a mapping: how many dead processes it keeps, and how long after their exit, in seconds."""
 

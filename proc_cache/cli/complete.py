@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 
 from ..errors import ProcessHiddenError
-from ..kernel.procfs import ProcReader, decode_name
+from ..kernel.procfs import ProcReader
 from ..kernel.users import UserNames
+from ..process import decode_name
 from ..render.escape import escape
 from . import exit_status
 from .terminal import write_lines

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine.identity import is_same_start
-from ..kernel.procfs import ProcReader, decode_name
+from ..kernel.procfs import ProcReader
+from ..process import decode_name
 
 if TYPE_CHECKING:
     from ..process import Process

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ProcessHiddenError
 from ..kernel.clocks import TICK_NS
-from ..kernel.procfs import ProcReader, decode_name
+from ..kernel.procfs import ProcReader
+from ..process import decode_name
 from ..service.facts import Told, ToldUsers
 from ..service.family import Family
 from ..service.following import Missed

@@ -17,8 +17,7 @@ from sys import intern
 from typing import TYPE_CHECKING
 
 from ..kernel.clocks import TICK_NS
-from ..kernel.procfs import decode_name
-from ..process import Source, is_name_certain, pack_cost
+from ..process import Source, decode_name, is_name_certain, pack_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProcessHiddenError
 from ..events import Comm, Exec, Exit, Fork, Sid, Uid
 from ..kernel.clocks import TICK_NS
-from ..kernel.procfs import decode_name, is_zombie, make_node
-from ..process import Node, Source, is_name_certain
+from ..kernel.procfs import is_zombie, make_node
+from ..process import Node, Source, decode_name, is_name_certain
 from .identity import can_be_parent, is_same_start
 from .placing import Places
 

@@ -8,7 +8,7 @@ of containers in each other the outermost is told, which this machine's own tool
 
 from __future__ import annotations
 
-from .procfs import decode_name
+from ..process import decode_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

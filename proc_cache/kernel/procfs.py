@@ -10,7 +10,7 @@ import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, ESRCH
 
 from ..errors import ProcessHiddenError
-from ..process import CMDLINE_KEPT_BYTES, CMDLINE_LIMIT, COMM_MAX_BYTES, Node, cut_cmdline
+from ..process import CMDLINE_KEPT_BYTES, CMDLINE_LIMIT, COMM_MAX_BYTES, Node, cut_cmdline, decode_name
 from ..record import Record
 from .clocks import ticks_to_ns
 
@@ -101,11 +101,6 @@ def parse_ns_pids(status: bytes) -> tuple[int, ...]:
     if not found or b"\n" not in rest:
         return ()
     return tuple(map(int, rest[: rest.index(b"\n")].split()))
-
-
-def decode_name(name: bytes) -> str:
-    """Decode a name losslessly: bytes that are not UTF-8 become lone surrogates (PEP 383)."""
-    return name.decode("utf-8", "surrogateescape")
 
 
 class ProcReader:

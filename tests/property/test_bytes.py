@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from proc_cache.errors import MalformedMessageError
 from proc_cache.events import Event
 from proc_cache.kernel import wire
-from proc_cache.kernel.procfs import Stat, decode_name, parse_stat
+from proc_cache.kernel.procfs import Stat, parse_stat
+from proc_cache.process import decode_name
 from tests.helpers import messages
 from tests.helpers.fake_proc import stat_line
 

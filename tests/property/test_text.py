@@ -9,8 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proc_cache import query
-from proc_cache.kernel.procfs import decode_name
-from proc_cache.process import Node, Source
+from proc_cache.process import Node, Source, decode_name
 from proc_cache.render import jsonlines
 from proc_cache.render.chain import chain_text, walk_text
 from proc_cache.render.escape import CHAIN_DELIMITERS, escape, escape_chain, unescape

@@ -13,8 +13,8 @@ import pytest
 from proc_cache.errors import ProcessHiddenError
 from proc_cache.kernel import procfs
 from proc_cache.kernel.clocks import TICKS_PER_SECOND
-from proc_cache.kernel.procfs import BriefReader, ProcReader, decode_name, make_node, parse_stat, parse_tgid
-from proc_cache.process import Source
+from proc_cache.kernel.procfs import BriefReader, ProcReader, make_node, parse_stat, parse_tgid
+from proc_cache.process import Source, decode_name
 from tests.helpers.fake_proc import stat_line, write_process
 
 if TYPE_CHECKING:

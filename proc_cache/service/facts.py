@@ -40,15 +40,20 @@ class ToldUsers:
         """Give the name of the process's user."""
         return self._name(node.uid)
 
-    def freeze(self, node: Node, current_ppid: int | None, current_parent: str | None) -> Process:
-        """Freeze a process, with the present parent that the engine told."""
+    def freeze(
+        self, node: Node, current_ppid: int | None, current_parent: str | None, booted_ns: int | None = None
+    ) -> Process:
+        """Freeze a process, with the present parent that the engine told, and when it says that was booted.
+
+        Two who read the clocks differ by a microsecond or so: what one engine answers has to stay the same.
+        """
         return freeze(
             node,
             current_ppid=current_ppid,
             current_parent=current_parent,
             user=self.user(node),
             birth_user=self._name(node.birth_uid),
-            booted_ns=boot_wall_ns(),
+            booted_ns=boot_wall_ns() if booted_ns is None else booted_ns,
             is_alive=not node.exit_ns,
         )
 
@@ -106,17 +111,17 @@ def read_own(facts: tuple[Any, ...], parent: Node | None = None) -> Node:
 
 
 def described(view: View, node: Node, *, is_fresh: bool) -> Facts:
-    """Give all that is known of a process, and its present parent, read once more where `is_fresh`."""
+    """Give all that is known of a process, its present parent, read once more where `is_fresh`, and the boot."""
     told, place = own(node), view.place(node)
     if place is not node.place:
         told = (*told[:_PLACE], place)
-    return (told, *view.present_parent(node, is_fresh=is_fresh))
+    return (told, *view.present_parent(node, is_fresh=is_fresh), boot_wall_ns())
 
 
 def read_described(value: Facts, users: ToldUsers) -> Process:
     """Freeze what `described` gave. Raises EngineUnavailableError for another shape."""
-    told, current_ppid, current_parent = parts(value, 3)
-    return users.freeze(read_own(parts(told, _OWN), None), current_ppid, current_parent)
+    told, current_ppid, current_parent, booted_ns = parts(value, 4)
+    return users.freeze(read_own(parts(told, _OWN), None), current_ppid, current_parent, booted_ns)
 
 
 def placed(view: View, node: Node, place: int, above: int | None, is_asked: bool) -> Facts:

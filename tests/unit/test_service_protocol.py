@@ -186,13 +186,13 @@ class TestRequests:
 
 class TestReadAnswer:
     def test_ok(self) -> None:
-        told = (facts.own(a_node(cmd="\udcff|;", cmdline=b"\xff\0\0", uid=None)), 7, "\udcfe")
+        told = (facts.own(a_node(cmd="\udcff|;", cmdline=b"\xff\0\0", uid=None)), 7, "\udcfe", 5)
         head, processes = protocol.read_answer(receiving(("ok", 1, "x"), told, END))
         assert head == (1, "x")
         assert list(processes) == [told]
 
     def test_processes_are_given_as_they_come(self) -> None:
-        first = (facts.own(a_node()), None, None)
+        first = (facts.own(a_node()), None, None, 5)
 
         def fed() -> Iterator[bytes]:
             yield frame(("ok",))
@@ -233,8 +233,12 @@ class TestReadAnswer:
         with pytest.raises(EngineUnavailableError):
             facts.read_placed(next(told), ToldUsers())
 
+    def test_when_the_machine_booted_is_what_the_engine_says(self) -> None:
+        told = (facts.own(a_node()), None, None, 5)
+        assert facts.read_described(told, ToldUsers()).booted_ns == 5
+
     def test_a_process_of_another_version_says_what_to_do(self) -> None:
-        longer = ((*facts.own(a_node()), "new"), None, None)
+        longer = ((*facts.own(a_node()), "new"), None, None, 5)
         with pytest.raises(EngineUnavailableError, match="restart"):
             facts.read_described(longer, ToldUsers())
 

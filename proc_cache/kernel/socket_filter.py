@@ -70,6 +70,7 @@ _CHILD_PID_AT, _CHILD_TGID_AT = 60, 64  # of FORK
 # A load beyond the end would drop the message (it ends the program with 0, net/core/filter.c). Two events do not
 # fit below the upper bound: one takes 52 bytes before its union. Every kernel so far sends 76.
 _LEAST, _TOO_MUCH = 68, 104
+_LEAST_OF_EXIT = 76  # that the decoder reads: what it could not read is not dropped unread
 
 
 def _do(code: int, k: int = 0, jump_if: int = 0, jump_else: int = 0) -> bytes:
@@ -101,6 +102,9 @@ _HEAD = b"".join(
 )
 
 
+_WHOLE_EXIT = _do(_LD_W_LEN) + _do(_JGE_K, _LEAST_OF_EXIT, jump_if=1) + _PASS
+
+
 def program(kinds: Mapping[int, Collection[int] | None], threads_of: Collection[int] | None = ()) -> bytes:
     """Make the filter that drops these messages and passes all others: an array of struct sock_filter.
 
@@ -122,7 +126,7 @@ def program(kinds: Mapping[int, Collection[int] | None], threads_of: Collection[
     if _has_any(threads_of):
         blocks += [
             _block(wire.PROC_EVENT_FORK, _drop_threads_of(threads_of, _CHILD_PID_AT, _CHILD_TGID_AT)),
-            _block(wire.PROC_EVENT_EXIT, _drop_threads_of(threads_of, _PID_AT, _TGID_AT)),
+            _block(wire.PROC_EVENT_EXIT, _WHOLE_EXIT + _drop_threads_of(threads_of, _PID_AT, _TGID_AT)),
         ]
     return _HEAD + b"".join(blocks) + _PASS
 

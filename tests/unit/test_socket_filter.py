@@ -262,6 +262,12 @@ def test_what_could_hold_two_events_passes(size: int) -> None:
     assert passes(program, data) == (size >= 104)
 
 
+@pytest.mark.parametrize("size", range(77))
+def test_an_exit_that_cannot_be_read_passes(size: int) -> None:
+    everything = socket_filter.program({}, None)
+    assert passes(everything, messages.exit_(20, tid=21)[:size]) == (size < 76)
+
+
 @pytest.mark.parametrize("at", [4, 5, *range(16, 24)])
 def test_a_message_that_is_not_from_the_process_connector_passes(at: int) -> None:
     """Another nlmsg_type, cn_msg.idx or cn_msg.val, by one bit."""

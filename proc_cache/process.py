@@ -162,6 +162,12 @@ class Node:
             self._have_rare().adopter_pid = pid
 
     @property
+    def last_ppid(self) -> int | None:
+        """The parent it had when it was last seen: who adopted it, else the birth parent."""
+        adopter_pid = self.adopter_pid
+        return self.ppid if adopter_pid is None else adopter_pid
+
+    @property
     def full_name(self) -> str | None:
         """Where the kernel's name is cut and its program's file has a longer one: that."""
         return None if self.rare is None else self.rare.full_name

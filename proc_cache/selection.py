@@ -61,6 +61,11 @@ class Selection(Record):
         return self.failed or self.shorter_than_ns is not None
 
     @property
+    def wants_dead(self) -> bool:
+        """Whether the dead are asked for, in so many words or by what only they can match."""
+        return self.with_dead or self.is_about_the_dead
+
+    @property
     def is_narrow(self) -> bool:
         """Whether it leaves anything out but by time."""
         asked = (self.cmd, self.user, self.under, self.around)
@@ -127,7 +132,7 @@ def nobody_named(view: Listing, selection: Selection) -> NobodyFoundError:
 
 def candidates(view: Listing, selection: Selection) -> Iterator[Node]:
     """Give the processes among which to choose: the living, the dead too, or who lived at a moment."""
-    return view.nodes(selection.moment, with_dead=selection.with_dead or selection.around is not None)
+    return view.nodes(selection.moment, with_dead=selection.wants_dead or selection.around is not None)
 
 
 def find(view: View, target: Target) -> Node:

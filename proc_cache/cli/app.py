@@ -279,7 +279,7 @@ def snapshot(  # noqa: PLR0913
         user=user,
         under=under,
         failed=failed,
-        with_dead=dead or failed or shorter_than is not None,
+        with_dead=dead,
         moment=at,
         around=around,
         within_ns=within,

@@ -100,10 +100,7 @@ class Gathering:
         return command_document(self.family, self._freeze, head)
 
     def _freeze(self, member: Member) -> Process:
-        node = member.node
-        return self._users.freeze(
-            node, node.ppid if node.adopter_pid is None else node.adopter_pid, member.adopter
-        )
+        return self._users.freeze_as_told(member.node, member.adopter)
 
     def _notes(self) -> list[str]:
         """Say what the tree may lack, and why."""

@@ -233,7 +233,7 @@ class LiveState:
         return title, tuple(lines)
 
     def _expanded_lines(self, walked: Walk, columns: int, glyphs: Glyphs) -> list[Line]:
-        links = [self._users.describe(node) for node in walked.nodes]
+        links = [self._users.freeze_as_told(node) for node in walked.nodes]
         return chain_lines(links, walked.missing_pid, columns, glyphs)
 
 

@@ -12,8 +12,6 @@ from ..service.picture_feed import UIDS_MAX
 if TYPE_CHECKING:
     from pwd import struct_passwd
 
-    from ..process import Node, Process
-
 
 class LiveUsers(ToldUsers):
     """Remembers who was seen."""
@@ -32,7 +30,3 @@ class LiveUsers(ToldUsers):
         wanted = text.lower()
         known = {entry.pw_uid: entry.pw_name for entry in self._entries} | self._seen
         return tuple(sorted(uid for uid, name in known.items() if wanted in name.lower())[:UIDS_MAX])
-
-    def describe(self, node: Node) -> Process:
-        """Freeze a process as it was told."""
-        return self.freeze(node, node.ppid if node.adopter_pid is None else node.adopter_pid, None)

@@ -51,13 +51,18 @@ def _chosen(view: HistoryView, options: WatchOptions, chooser: Chooser) -> Itera
 
 
 def _line(view: HistoryView) -> Text:
-    return lambda one: event_line(one.kind, one.time_ns, one.process, _chain(view, one))
+    def text(one: Happening) -> str:
+        walked = query.walk_from(view, one.node)
+        return event_line(one.kind, one.time_ns, one.process, walk_text(view, walked, itself=one.process))
+
+    return text
 
 
 def _object(view: HistoryView) -> Text:
     def text(one: Happening) -> str:
-        entry = entry_kind(query.walk_from(view, one.node).nodes)
-        return line(event_object(one.kind, one.time_ns, one.process, _chain(view, one), entry))
+        walked = query.walk_from(view, one.node)
+        chain = walk_text(view, walked, itself=one.process)
+        return line(event_object(one.kind, one.time_ns, one.process, chain, entry_kind(walked.nodes)))
 
     return text
 
@@ -70,18 +75,15 @@ def _ecs(view: HistoryView) -> Text:
     hosts: dict[str, Host] = {}
 
     def text(one: Happening) -> str:
-        ancestors = query.walk_from(view, one.node).nodes[1:]
-        links = [one.process, *(view.describe(node) for node in ancestors)]
+        walked = query.walk_from(view, one.node)
+        links = [one.process, *map(view.describe, walked.nodes[1:])]
         boot_id = view.boot_id(one.node)
         if boot_id not in hosts:
             hosts[boot_id] = this_host(boot_id)
-        return writer.event(one.kind, one.time_ns, links, _chain(view, one), hosts[boot_id])
+        chain = walk_text(view, walked, itself=one.process)
+        return writer.event(one.kind, one.time_ns, links, chain, hosts[boot_id])
 
     return text
-
-
-def _chain(view: HistoryView, happening: Happening) -> str:
-    return walk_text(view, query.walk_from(view, happening.node), itself=happening.process)
 
 
 _TEXTS = {"json": _object, "ndjson": _object, "ecs": _ecs}

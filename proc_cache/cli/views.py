@@ -60,24 +60,19 @@ class ProcSource(ViewSource):
     def __init__(self, with_places: bool = False) -> None:
         self._users = UserNames()
         self._with_places = with_places
-        super().__init__(self._look(self._reader()))
+        super().__init__(self._look())
 
-    def _reader(self) -> ProcReader:
-        return ProcReader(with_cgroups=self._with_places)
-
-    def _look(self, reader: ProcReader) -> Look:
-        look = Look(reader, self._users)
-        look.reads_places = self._with_places
-        return look
+    def _look(self) -> Look:
+        return Look(ProcReader(with_cgroups=self._with_places), self._users)
 
     def chain(self, pid: int, moment: Moment | None = None) -> Chain:
         """Give the ancestry of a process."""
-        self._view = self._look(self._reader())
+        self._view = self._look()
         return super().chain(pid, moment)
 
     def outlines(self, targets: Sequence[Target]) -> Iterator[Outline]:
         """Give the ancestries of some processes, without the facts of their links."""
-        self._view = self._look(BriefReader())
+        self._view = Look(BriefReader(), self._users)
         return super().outlines(targets)
 
     def processes(self, selection: Selection) -> Iterator[Process]:
@@ -91,8 +86,8 @@ class ProcSource(ViewSource):
         return super().lineages(selection)
 
     def _check_and_look(self, selection: Selection) -> None:
-        if selection.with_dead or selection.moment is not None:
+        if selection.wants_dead or selection.moment is not None:
             raise NotRememberedError(
                 "only a running engine or a history knows the dead; start `proc-cache serve`, or give --from FILE"
             )
-        self._view = self._look(self._reader())
+        self._view = self._look()

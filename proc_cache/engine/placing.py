@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..errors import ProcessHiddenError
-from ..kernel.places import parse_cgroup, place_of, tty_name
+from ..kernel.places import place_of, tty_name
 from ..process import UNPLACED
 from .identity import is_same_start
 
@@ -43,7 +43,6 @@ class Places:
         self._unknown: dict[Node, None] = {}  # those of a scan
         self.is_reading = False
         self._shared: dict[Place, Place] = {}
-        self._parsed: dict[bytes, tuple[str, str]] = {}
         self._ttys: dict[int, str] = {0: ""}
 
     # --- what is told -----------------------------------------------------------------------------------
@@ -101,39 +100,29 @@ class Places:
         """Read where a process is, unless it has ended; tells whether there was anything to read."""
         if node.exit_ns or self._reader is None:
             return False
-        read = read_cgroup(self._reader, node)
-        if read is None:
+        place = read_place(self._reader, node)
+        if place is None:
             return True
-        data, tty_nr = read
-        unit, container = self._parse(data)
-        self.take_tty(node, tty_nr)
-        place = node.place
-        if place is not None and place[:2] != (unit, container):
-            node.place = self._share((unit, container, place[2]))
-            self._has_moved(node, unit)
+        has_moved = node.place is None or node.place[:2] != place[:2]
+        node.place = self._share(place)
+        if has_moved:
+            self._has_moved(node, place[0])
         return True
 
-    def _has_moved(self, node: Node, unit: str) -> None:
+    def _has_moved(self, node: Node, unit: str | None) -> None:
         if self._table.recorder is not None:
             self._table.recorder.mark(node)
         parent = node.parent
         if parent is not None and not parent.exit_ns and parent.place is not None and parent.place[0] != unit:
             self._unknown[parent] = None
 
-    def _parse(self, data: bytes) -> tuple[str, str]:
-        parsed = self._parsed.get(data)
-        if parsed is None:
-            _bound(self._parsed)
-            parsed = self._parsed[data] = parse_cgroup(data)
-        return parsed
-
     def _share(self, place: Place) -> Place:
         _bound(self._shared)
         return self._shared.setdefault(place, place)
 
 
-def read_cgroup(reader: ProcReader, node: Node) -> tuple[bytes, int] | None:
-    """Read the cgroup of a process and the number of its terminal; None where it is gone or hidden."""
+def read_place(reader: ProcReader, node: Node) -> Place | None:
+    """Read the whole place of a process, cgroup and terminal; None where it is gone or hidden."""
     try:
         data = reader.cgroup(node.pid)
         # What has the pid and that start now had it when the cgroup was read.
@@ -142,13 +131,7 @@ def read_cgroup(reader: ProcReader, node: Node) -> tuple[bytes, int] | None:
         return None
     if data is None or stat is None or not is_same_start(node.start_ns, stat.start_ns):
         return None
-    return data, stat.tty_nr
-
-
-def read_place(reader: ProcReader, node: Node) -> Place | None:
-    """Read the whole place of a process, for one answer; None where it is gone or hidden."""
-    read = read_cgroup(reader, node)
-    return None if read is None else place_of(*read)
+    return place_of(data, stat.tty_nr)
 
 
 def _bound(cache: dict[Any, Any]) -> None:

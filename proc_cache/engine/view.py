@@ -149,7 +149,7 @@ class View:
 
     def current_ppid(self, node: Node) -> int | None:
         """Read who the parent is now: no event tells of an adoption. Of a dead one, who it was at its end."""
-        known = node.ppid if node.adopter_pid is None else node.adopter_pid
+        known = node.last_ppid
         if node.exit_ns or node.ppid_source == Source.PROCFS or self.reader is None:
             return known
         try:
@@ -176,9 +176,7 @@ class View:
 
     def present_parent(self, node: Node, *, is_fresh: bool) -> tuple[int | None, str | None]:
         """Give the pid of the present parent, and its name where it is not the birth parent."""
-        ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
-        if is_fresh:
-            ppid = self.current_ppid(node)
+        ppid = self.current_ppid(node) if is_fresh else node.last_ppid
         return ppid, None if ppid == node.ppid else self.adopter_name(node, ppid)
 
     def place(self, node: Node) -> Place | None:

@@ -162,7 +162,7 @@ class HistoryView:
     def describe(self, node: Node, *, is_fresh: bool = True) -> Process:
         """Freeze what is known of a process; nothing is fresher than the file."""
         assert isinstance(node, RecordedNode)
-        current_ppid = node.ppid if node.adopter_pid is None else node.adopter_pid
+        current_ppid = node.last_ppid
         return freeze(
             node,
             current_ppid=current_ppid,

@@ -57,6 +57,10 @@ class ToldUsers:
             is_alive=not node.exit_ns,
         )
 
+    def freeze_as_told(self, node: Node, adopter: str | None = None) -> Process:
+        """Freeze a process of a stream, with the parent that it had when it was told; `adopter` is its name."""
+        return self.freeze(node, node.last_ppid, adopter)
+
     def _name(self, uid: int | str | None) -> str | None:
         return self._names.name(uid) if isinstance(uid, int) else uid
 
@@ -160,15 +164,11 @@ class Told(Record):
 
     def freeze(self, users: ToldUsers) -> Process:
         """Freeze that process."""
-        return _freeze(self.node, self.adopter, users)
+        return users.freeze_as_told(self.node, self.adopter)
 
     def links(self, users: ToldUsers) -> list[Process]:
         """Freeze it and what was told of its ancestors."""
-        return [self.freeze(users), *(_freeze(node, None, users) for node in self.walked.nodes[1:])]
-
-
-def _freeze(node: Node, adopter: str | None, users: ToldUsers) -> Process:
-    return users.freeze(node, node.ppid if node.adopter_pid is None else node.adopter_pid, adopter)
+        return [self.freeze(users), *map(users.freeze_as_told, self.walked.nodes[1:])]
 
 
 def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], missing_pid: int | None) -> Walk:

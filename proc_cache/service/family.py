@@ -88,10 +88,6 @@ class Member:
         self.children: dict[Member, None] | None = None  # in the order of their birth
         self.folds: Folds | None = None  # children that were counted away
 
-    def has_children(self) -> bool:
-        """Tell whether one of its children is here by itself."""
-        return bool(self.children)
-
     def is_running(self) -> bool:
         """Tell whether it has not ended, as far as it was told."""
         return not (self.node.exit_ns or self.is_end_unseen or self.is_context)

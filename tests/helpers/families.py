@@ -89,7 +89,7 @@ def frozen(member: Member) -> Process:
     node = member.node
     return freeze(
         node,
-        current_ppid=node.ppid if node.adopter_pid is None else node.adopter_pid,
+        current_ppid=node.last_ppid,
         current_parent=member.adopter,
         user="root" if not node.uid else str(node.uid),
         birth_user="root",

@@ -17,9 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from proc_cache.closing import Closing
+
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
+    pass
 
 COLUMNS = 100
 _END = b"\x1e"  # what the shell writes on the screen when a command is over
@@ -78,7 +79,7 @@ class Screen:
         os.close(self._slave)
 
 
-class Shell:
+class Shell(Closing):
     """A bash in a directory of its own: `with Shell(path, environment) as shell: shell.run("ls")`."""
 
     def __init__(self, directory: str, environment: dict[str, str]) -> None:
@@ -148,11 +149,3 @@ class Shell:
                     if self._mark.encode() in environ.read().split(b"\0"):
                         found.append(int(name))
         return found
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -39,5 +39,5 @@ def test_there_are_no_more_than_an_engine_takes(users: LiveUsers) -> None:
 
 
 def test_a_process_with_the_parent_that_adopted_it(users: LiveUsers) -> None:
-    assert users.describe(a_node(parent=a_node(7))).current_ppid == 7
-    assert users.describe(a_node(parent=a_node(7), adopter_pid=1)).current_ppid == 1
+    assert users.freeze_as_told(a_node(parent=a_node(7))).current_ppid == 7
+    assert users.freeze_as_told(a_node(parent=a_node(7), adopter_pid=1)).current_ppid == 1

@@ -9,6 +9,7 @@ import pytest
 
 from proc_cache.engine.placing import AT_ONCE, QUEUE_MAX, SETTLE_NS, SHARED_MAX
 from proc_cache.errors import ProcessHiddenError
+from proc_cache.kernel import places
 from proc_cache.process import Node
 from tests.helpers.fake_proc import FakeReader, sighting
 from tests.helpers.story import Story
@@ -247,8 +248,8 @@ def test_what_is_shared_is_bounded(stage: Stage) -> None:
     child = stage.fork(100, 101)
     for number in range(2 * SHARED_MAX + 10):
         stage.places.take_tty(child, number)
-        stage.places._parse(b"0::/%d.service\n" % number)
-    for cache in (stage.places._shared, stage.places._parsed, stage.places._ttys):
+        places.place_of(b"0::/%d.service\n" % number, number)
+    for cache in (stage.places._shared, places._places, stage.places._ttys):
         assert len(cache) <= SHARED_MAX
 
 

@@ -71,6 +71,10 @@ def test_both_ways_are_one(arguments: list[str], capsys: pytest.CaptureFixture[s
 
     action = plain.read(arguments)
     assert action is not None, "it is not read as plain"
+    # A column is as wide as what is there needs: where somebody came between the two looks, both are taken again.
+    for _ in range(4):
+        if ended(action) == ended(None):
+            return
     assert ended(action) == ended(None)
 
 

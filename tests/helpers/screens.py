@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _NUMBERS = count(1)
+_STATUS = re.compile(r"status=\d+")  # never what was typed to ask for it, wherever the terminal wrapped that
 _LOOK_S = 0.2  # between two looks: each is a program that runs, and has a row of its own
 
 
@@ -94,3 +96,7 @@ class Terminal:
         """Type the command, and wait for its screen."""
         self.type(" ".join([*PROC_CACHE, "watch", *options, "; echo status=$?"]))
         self.wait_for(lambda lines: self.is_alternate() and lines[0].startswith(" proc-cache "), "it draws", 30)
+
+    def wait_for_status(self, deadline_s: float = DEADLINE_S) -> list[str]:
+        """Wait until `echo status=$?` has said how the command ended; gives the lines of the screen then."""
+        return self.wait_for(lambda lines: any(map(_STATUS.fullmatch, lines)), "it ends", deadline_s)

@@ -319,4 +319,4 @@ def test_on_the_live_screen(tmp_path: Path, filters: list[str]) -> None:
         )
         assert not any(re.search(r"\d hostname\b", line) for line in lines), lines
         terminal.press("C-c")
-        terminal.wait_for(lambda lines: "status=0" in lines, "it ends", 15)
+        assert "status=0" in terminal.wait_for_status(15)

@@ -54,7 +54,7 @@ def are_rows_whole(lines: list[str]) -> bool:
 
 def leave(terminal: Terminal, key: str = "q") -> list[str]:
     terminal.press(key)
-    return terminal.wait_for(lambda lines: any(line.startswith("status=") for line in lines), "it ends", 15)
+    return terminal.wait_for_status(15)
 
 
 def is_restored(terminal: Terminal, lines: list[str]) -> bool:
@@ -284,7 +284,8 @@ def test_without_a_keyboard_on_stdin_the_terminals_own_is_used() -> None:
 def test_it_ends_after_its_duration_and_leaves_the_screen_as_it_was() -> None:
     with Terminal(80, 24) as terminal:
         terminal.run_watch("--duration", "2")
-        lines = terminal.wait_for(lambda lines: "status=0" in lines, "it ends", 15)
+        lines = terminal.wait_for_status(15)
+        assert "status=0" in lines
         assert is_restored(terminal, lines)
 
 
@@ -297,7 +298,8 @@ def test_a_signal_ends_it_and_leaves_the_screen_as_it_was(number: signal.Signals
         with open(f"/proc/{engine}/stat", encoding="ascii", errors="replace") as stat:
             viewer = int(stat.read().rpartition(")")[2].split()[1])
         os.kill(viewer, number)
-        lines = terminal.wait_for(lambda lines: "status=0" in lines, "it ends", 15)
+        lines = terminal.wait_for_status(15)
+        assert "status=0" in lines
         assert is_restored(terminal, lines)
 
 
@@ -307,7 +309,7 @@ def test_the_end_of_its_engine_is_told_on_the_screen_as_it_was() -> None:
         engine = engine_pid()
         assert engine is not None
         os.kill(engine, signal.SIGKILL)
-        lines = terminal.wait_for(lambda lines: any(line.startswith("status=") for line in lines), "it ends", 15)
+        lines = terminal.wait_for_status(15)
         assert "status=69" in lines
         assert len([line for line in lines if line.startswith("proc-cache: ")]) == 1
         assert is_restored(terminal, lines)

@@ -300,15 +300,11 @@ def type_watch(terminal: Terminal, command: str, *options: str) -> None:
     terminal.type(" ".join(["clear;", *PROC_CACHE, "watch", *options, "--", command, "; echo status=$?"]))
 
 
-def wait_for_status(terminal: Terminal) -> list[str]:
-    return terminal.wait_for(lambda lines: any(line.startswith("status=") for line in lines), "it ends", 30)
-
-
 def test_on_a_terminal_the_command_has_it_and_the_tree_follows() -> None:
     with Terminal(80, 40) as terminal:
         script = f"test -t 0 && test -t 1 && test -t 2 && printf is-a-terminal; {BUILD} # {'x' * 100}"
         type_watch(terminal, f"sh -c '{script}'")
-        lines = [line for line in wait_for_status(terminal) if line]
+        lines = [line for line in terminal.wait_for_status(30) if line]
         at = lines.index("is-a-terminal")
         assert lines[at + 1].startswith("6 processes, 2 failed, ")
         assert lines[-2:] == ["status=4", "ready$"]
@@ -321,7 +317,7 @@ def test_ctrl_c_ends_the_command_and_the_tree_follows() -> None:
         type_watch(terminal, "sh -c 'echo re''ady; exec sleep 60'")
         terminal.wait_for(lambda lines: "ready" in lines, "the command runs", 30)
         terminal.press("C-c")
-        lines = wait_for_status(terminal)
+        lines = terminal.wait_for_status(30)
         assert "status=130" in lines
         assert any("[signal 2]" in line for line in lines)
 
@@ -331,7 +327,7 @@ def test_ctrl_backslash_ends_the_command_and_the_tree_follows() -> None:
         type_watch(terminal, "sh -c 'ulimit -c 0; echo re''ady; exec sleep 60'")
         terminal.wait_for(lambda lines: "ready" in lines, "the command runs", 30)
         terminal.press("C-\\")
-        lines = wait_for_status(terminal)
+        lines = terminal.wait_for_status(30)
         assert "status=131" in lines
         assert any("[signal 3]" in line for line in lines)
 
@@ -341,7 +337,7 @@ def test_an_interactive_shell_goes_in_it() -> None:
         type_watch(terminal, "env PS1='inner$ ' sh -i")
         terminal.wait_for(lambda lines: any(line.startswith("inner$") for line in lines), "a shell is there", 30)
         terminal.type("/bin/true; exit 5")
-        lines = wait_for_status(terminal)
+        lines = terminal.wait_for_status(30)
         assert "status=5" in lines
         assert any(line.endswith("/bin/true") and "─ " in line for line in lines)
 

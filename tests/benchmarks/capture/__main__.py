@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 EXECS = 6000
 SECONDS = 4.0
+_KNOWING_NOTHING = (NO_LISTENER, ENGINE, RECEIVER)  # or who is not asked for it
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,7 +66,7 @@ def measure(storm: Storm, kind: Kind, workshop: Workshop, limits: Limits, number
         run=number,
         processes=outcome.processes,
         lasted_s=outcome.lasted_s,
-        score=judge(outcome.made, told) if outcome.made and kind.name not in (NO_LISTENER, ENGINE) else None,
+        score=judge(outcome.made, told) if outcome.made and kind.name not in _KNOWING_NOTHING else None,
         dropped=dropped[CONNECTOR],
         dropped_exit_records=dropped[GENERIC],
         own_lost=told.own_lost,
@@ -82,7 +83,7 @@ def measure_storm(storm: Storm, kinds: list[Kind], workshop: Workshop, limits: L
     for number in range(runs):
         first = number % len(kinds)
         for kind in kinds[first:] + kinds[:first]:
-            if kind.name == RECEIVER and storm.has_exec:
+            if kind.name == RECEIVER and storm.has_exec and not storm.is_flooded:
                 continue
             if sys.stderr.isatty():
                 print(f"{storm.name}, {kind.name}, run {number + 1} of {runs}", end="\x1b[K\r", file=sys.stderr)

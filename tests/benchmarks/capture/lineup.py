@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .storms import Workshop
 
 NOBODY = "proc-cache nobody"
+LINES_OF_NOBODY = "proc-cache lines nobody"
 NO_LISTENER = "no listener"
 RECEIVER = "C recv"
 ENGINE = "proc-cache serve"
@@ -39,6 +40,10 @@ class Kind:
 
 def _live(place: Place, *options: str) -> Listener:
     return LiveListener(place, [sys.executable, *_WATCH, "live", *options])
+
+
+def _live_of_nobody(place: Place) -> Listener:
+    return LiveListener(place, [*_command_of_nobody(place), *_WATCH, "live"])
 
 
 def _engine(place: Place) -> Listener:
@@ -85,9 +90,10 @@ LINEUP = {
         Kind(NO_LISTENER, "the storm alone", NoListener),
         Kind("proc-cache", "watch --format live --record, on a terminal", _live, ("tmux",)),
         Kind("proc-cache --no-realtime", "the same", lambda place: _live(place, "--no-realtime"), ("tmux",)),
+        Kind(NOBODY, "the same as nobody", _live_of_nobody, ("tmux", "setpriv", "unshare")),
         Kind(ENGINE, "the engine alone: nobody watches, nothing is recorded", _engine),
         Kind("proc-cache lines", "watch --format ndjson | cat", _lines),
-        Kind(NOBODY, "the same as nobody", _lines_of_nobody, ("setpriv", "unshare")),
+        Kind(LINES_OF_NOBODY, "the same as nobody", _lines_of_nobody, ("setpriv", "unshare")),
         Kind("extrace", "extrace -f", _extrace, ("extrace",)),
         Kind("extrace -tu", "with exits and users", lambda place: _extrace(place, "-t", "-u"), ("extrace",)),
         Kind("forkstat", "forkstat -l -e exec", _forkstat, ("forkstat",)),
@@ -95,7 +101,7 @@ LINEUP = {
         Kind("forkstat -rx", "and with users", lambda place: _forkstat(place, "-r", "-x"), ("forkstat",)),
         Kind(
             RECEIVER,
-            "a loop around recv(), for kernel-max",
+            "a loop around recv(), for kernel-max and the floods",
             lambda place: Listener(place, [str(place.workshop.receiver)], reports.from_nothing),
         ),
     )
@@ -107,7 +113,7 @@ def why_not(kind: Kind, workshop: Workshop) -> str | None:
     missing = [program for program in kind.needs if shutil.which(program) is None]
     if missing:
         return f"{', '.join(missing)} is not installed"
-    if kind.name != NOBODY:
+    if kind.name not in (NOBODY, LINES_OF_NOBODY):
         return None
     with tempfile.TemporaryDirectory(dir=workshop.directory) as name:
         place = Place(Path(name), workshop, ())

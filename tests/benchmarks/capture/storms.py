@@ -72,6 +72,11 @@ class Storm:
     has_exec: bool = True
 
     @property
+    def is_flooded(self) -> bool:
+        """Whether something beside it sends messages as fast as it can."""
+        return any(mode.startswith("flood-") for mode in self.beside)
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """What to put before each command of it, and of the listener."""
         return ONE_CPU if self.is_pinned else ()

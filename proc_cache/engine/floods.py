@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 WINDOW_NS = 250_000_000
 LEAST_SPAN_NS = 1_000_000
 BUSY_PER_S = 20_000  # messages of all kinds a second, from which on they are counted for a window
-BUSY_PER_WINDOW = BUSY_PER_S * WINDOW_NS // 1_000_000_000
+BURST = 500  # messages at such a rate that are enough for it: of a flood, thousands are queued meanwhile
 SAMPLE = 2_000  # messages that tell who it is
+SAMPLE_AGAIN = 250  # that tell it of a flood that was let through again
 FLOOD_LEAST = 1_000  # of one kind in a window, however short: a program may name its threads
 FLOOD_PER_S = 5_000  # of one kind: beyond what programs do that mean no harm
 OF_ONE_PER_S = 500  # from which on a process has a part in it
@@ -79,32 +80,43 @@ class FloodGuard:
         self._messages = 0
         self._lift_at_ns = self._sample_again_ns = 0
         self._lifted_after_ns = LIFTED_AFTER_NS
-        self._was_lifted = False
+        self._lifted: frozenset[str] = frozenset()  # the kinds that are let through again since the last window
 
     def look(self, messages: int) -> bool:
         """Look at the rate; `messages` is how many came so far. True where a scan is due.
 
-        A window is as long as WINDOW_NS, or until as many have come as tell enough: a flood fills the buffer
-        within a fifth of a second.
+        A window is as long as WINDOW_NS, or until as many have come as tell enough.
         """
         now_ns = boottime_ns()
         span_ns = max(LEAST_SPAN_NS, now_ns - self._began_ns)
         came = messages - self._messages
-        if span_ns < WINDOW_NS and came < (SAMPLE if self.is_sampling else BUSY_PER_WINDOW):
-            return False
         per_second = came * 1_000_000_000 // span_ns
+        if span_ns < WINDOW_NS and not self._tells_enough(came, per_second):
+            return False
         self._began_ns, self._messages = now_ns, messages
         self._renamed = set()
-        is_lifted = self._lift_if_due(now_ns)
-        if is_lifted:
+        if self._lift_if_due(now_ns):
             self._samples.clear()  # of a time in which what may go on was dropped
-        elif self.is_sampling:
+            self.is_sampling = True
+            return True
+        if self.is_sampling:
             self._judge(span_ns, now_ns)
             self._sample_again_ns = now_ns + WINDOW_NS  # a flood of forks goes on, and nothing is to be done
-        is_due = now_ns >= self._sample_again_ns
-        self.is_sampling = (per_second > BUSY_PER_S and is_due) or self._was_lifted
-        self._was_lifted = is_lifted
-        return is_lifted
+        self.is_sampling = per_second > BUSY_PER_S and now_ns >= self._sample_again_ns
+        return False
+
+    def _tells_enough(self, came: int, per_second: int) -> bool:
+        """Tell whether a window need not be whole: a flood fills the buffer within a fifth of a second."""
+        if per_second <= BUSY_PER_S:
+            return False
+        if not self.is_sampling:
+            return came >= BURST
+        return came >= SAMPLE or (came >= SAMPLE_AGAIN and self._goes_on(came))
+
+    def _goes_on(self, came: int) -> bool:
+        """Tell whether much of what came is of a flood that was let through again."""
+        again = sum(count for (word, _), count in self._samples.items() if word in self._lifted)
+        return again * 4 > came
 
     def sample(self, kind: type[Event], fields: tuple[Any, ...]) -> None:
         """Count a message for whom it is about."""
@@ -131,12 +143,13 @@ class FloodGuard:
     def _judge(self, span_ns: int, now_ns: int) -> None:
         """Find floods in what was sampled, and drop them."""
         samples, self._samples = self._samples, Counter()
+        lifted, self._lifted = self._lifted, frozenset()
         seconds = span_ns / 1e9
         is_new = False
         for word in {word for word, _ in samples}:
             counts = {pid: count for (of, pid), count in samples.items() if of == word}
             total = sum(counts.values())
-            if total > max(FLOOD_PER_S * seconds, FLOOD_LEAST):
+            if total > max(FLOOD_PER_S * seconds, 0 if word in lifted else FLOOD_LEAST):
                 is_new = self._drop(word, counts, total, seconds, now_ns) or is_new
         if is_new:
             self._filter(now_ns)
@@ -185,6 +198,7 @@ class FloodGuard:
 
     def _lift(self) -> None:
         self._renamed = self.dropped.get("comm", set())
+        self._lifted = frozenset(self.dropped)
         self.dropped.clear()
         self._connector.filter(None)
         if self._ledger.is_filtered:

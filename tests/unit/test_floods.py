@@ -6,12 +6,14 @@ import pytest
 
 from proc_cache.engine import floods as floods_module
 from proc_cache.engine.floods import (
+    BURST,
     BUSY_PER_S,
-    BUSY_PER_WINDOW,
     FLOOD_PER_S,
     FLOODS_TOLD,
     LIFTED_AFTER_MAX_NS,
     LIFTED_AFTER_NS,
+    SAMPLE,
+    SAMPLE_AGAIN,
     THREADS,
     WINDOW_NS,
     FloodGuard,
@@ -129,18 +131,28 @@ class TestNoFlood:
 
     def test_the_rate_is_looked_at_once_in_a_window(self, watch: Watch) -> None:
         watch.now_ns += WINDOW_NS - 1
-        watch.messages += BUSY_PER_WINDOW - 1
-        assert not watch.guard.look(watch.messages)
+        watch.messages += BUSY_PER_S // WINDOWS_PER_S - 1
+        watch.guard.look(watch.messages)
+        assert not watch.guard.is_sampling
         watch.now_ns += 1
         watch.messages += 2
         watch.guard.look(watch.messages)
         assert watch.guard.is_sampling
 
     def test_a_window_ends_early_where_many_have_come(self, watch: Watch) -> None:
-        watch.now_ns += WINDOW_NS // 10
-        watch.messages += BUSY_PER_WINDOW
+        watch.now_ns += WINDOW_NS // 100
+        watch.messages += BURST - 1
+        watch.guard.look(watch.messages)
+        assert not watch.guard.is_sampling
+        watch.messages += 1
         watch.guard.look(watch.messages)
         assert watch.guard.is_sampling
+
+    def test_a_slow_machine_is_looked_at_once_in_a_window(self, watch: Watch) -> None:
+        watch.now_ns += WINDOW_NS // 2
+        watch.messages += 2 * BURST
+        watch.guard.look(watch.messages)
+        assert not watch.guard.is_sampling
 
     def test_a_program_that_names_its_threads_is_none(self, watch: Watch) -> None:
         """A few hundred renames in a few milliseconds are a rate, and no flood."""
@@ -148,7 +160,7 @@ class TestNoFlood:
         for _ in range(900):
             watch.guard.sample(Comm, comm(10))
         watch.now_ns += WINDOW_NS // 10
-        watch.messages += 2 * BUSY_PER_WINDOW
+        watch.messages += 2 * SAMPLE
         watch.guard.look(watch.messages)
         assert watch.connector.filters == []
 
@@ -313,6 +325,28 @@ class TestLift:
         for _ in range(3):
             watch.window((comm(10), slower))
         assert watch.guard.is_dropping("comm", 10)
+
+    def test_of_one_that_goes_on_is_noticed_by_few(self, watch: Watch) -> None:
+        watch.flood((comm(10), BUSY))
+        assert watch.pass_time(LIFTED_AFTER_NS)
+        watch.now_ns += WINDOW_NS // 50
+        watch.messages += SAMPLE_AGAIN
+        for _ in range(SAMPLE_AGAIN // 2):
+            watch.guard.sample(Comm, comm(10))
+        assert not watch.guard.look(watch.messages)
+        assert watch.guard.is_dropping("comm", 10)
+
+    def test_few_of_another_kind_or_among_many_are_looked_at_for_longer(self, watch: Watch) -> None:
+        watch.flood((comm(10), BUSY))
+        assert watch.pass_time(LIFTED_AFTER_NS)
+        watch.now_ns += WINDOW_NS // 50
+        watch.messages += SAMPLE_AGAIN
+        for _ in range(SAMPLE_AGAIN // 5):
+            watch.guard.sample(Comm, comm(10))
+            watch.guard.sample(Uid, Uid(0, 0, 0, 10, 10, 0, 0))
+        watch.guard.look(watch.messages)
+        assert watch.guard.dropped == {}
+        assert watch.guard.is_sampling, "it is not over yet"
 
     def test_a_rename_that_was_not_told_is_missing_until_the_record_of_the_end_is_read(self, watch: Watch) -> None:
         """The flooder ends, the filter is lifted, and only then comes the record with its last name."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..render.chain import walk_text
+from ..render.chain import ChainTexts
 from ..render.events import event_line, event_object
 from ..render.jsonlines import line
 from ..service.facts import Told, ToldUsers
 from ..service.following import Missed
 from .array import Array
-from .entries import entry_kind
+from .entries import EntryKinds
 from .terminal import flush, tell
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ class Lines(Array):
         super().__init__(is_array=form == "json")
         self._kinds = kinds
         self._users = ToldUsers()
+        self._chains, self._entries = ChainTexts(self._users), EntryKinds()
         self._text = self._text_of(form)
         self._left = count
         self.is_done = False
 
     def show(self, pieces: Iterable[Piece]) -> None:
         """Write the events among them."""
+        # Anew for what came together: ancestors, and the names of users, change.
+        self._chains, self._entries = ChainTexts(self._users), EntryKinds()
         for piece in pieces:
             if isinstance(piece, Missed):
                 flush()  # what stands before it, where both go to one place
@@ -58,7 +61,7 @@ class Lines(Array):
         return event_line(told.kind, told.time_ns, told.freeze(self._users), self._chain(told))
 
     def _object(self, told: Told) -> str:
-        process, entry = told.freeze(self._users), entry_kind(told.walked.nodes)
+        process, entry = told.freeze(self._users), self._entries.kind(told.walked.nodes)
         return line(event_object(told.kind, told.time_ns, process, self._chain(told), entry))
 
     def _ecs(self) -> Callable[[Told], str]:
@@ -70,7 +73,7 @@ class Lines(Array):
         return lambda told: writer.event(told.kind, told.time_ns, told.links(self._users), self._chain(told), host)
 
     def _chain(self, told: Told) -> str:
-        return walk_text(self._users, told.walked)
+        return self._chains.text_of_event(told.walked)
 
 
 def _missed(missed: Missed) -> str:

@@ -55,9 +55,18 @@ class ChainTexts:
 
     def text(self, walked: Walk) -> str:
         """Write a walk, as `walk_text` does."""
+        return self._text(walked.nodes, walked.missing_pid)
+
+    def text_of_event(self, walked: Walk) -> str:
+        """Write the walk of an event: its first node is of this moment, and nobody else's."""
+        link = _node_link(self._users, walked.nodes[0])
+        above = self._text(walked.nodes[1:], walked.missing_pid)
+        return f"{link};{above}" if above else link
+
+    def _text(self, nodes: tuple[Node, ...], missing_pid: int | None) -> str:
         known, unwritten = self._texts, []
-        text = _missing(walked.missing_pid)
-        for node in walked.nodes:
+        text = _missing(missing_pid)
+        for node in nodes:
             if node in known:
                 text = known[node]
                 break

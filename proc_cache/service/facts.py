@@ -5,7 +5,6 @@ Tuples of plain values. Nothing is looked up on the engine's side: to ask for a 
 
 from __future__ import annotations
 
-from ..errors import EngineUnavailableError
 from ..kernel.clocks import boot_wall_ns
 from ..kernel.users import UserNames
 from ..process import CMDLINE_LIMIT, Node, cut_cmdline, freeze
@@ -15,7 +14,7 @@ from .protocol import chain_head, parts, read_chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ..engine.view import View
@@ -102,12 +101,17 @@ def own_before_its_end(node: Node) -> tuple[Any, ...]:
 
 def read_own(facts: tuple[Any, ...], parent: Node | None = None) -> Node:
     """Make a process again. Raises ValueError for another shape."""
-    pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, uid, birth_uid, session = facts[
-        :12
-    ]
+    pid, start_ns, ppid, ppid_source, adopter_pid, cmd, source, former, cmdline, *rest = facts
+    uid, birth_uid, session, exit_ns, exit_status, left_out, cost, full_name, place = rest
     node = Node(pid, start_ns, ppid, ppid_source, parent, cmd, source, uid, session, cmdline)
     node.adopter_pid, node.former, node.birth_uid = adopter_pid, former, birth_uid
-    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name, place = facts[12:]
+    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name = (
+        exit_ns,
+        exit_status,
+        left_out,
+        cost,
+        full_name,
+    )
     if place is not None:
         unit, container, tty = place
         node.place = unit, container, tty
@@ -171,17 +175,36 @@ class Told(Record):
         return [self.freeze(users), *map(users.freeze_as_told, self.walked.nodes[1:])]
 
 
-def read_walk(facts: tuple[Any, ...], ancestors: Sequence[tuple[Any, ...]], missing_pid: int | None) -> Walk:
-    """Make the processes again, each with its parent. Raises EngineUnavailableError for another shape."""
-    if len(facts) != _OWN or any(len(each) not in (_OWN, _OF_ANCESTOR) for each in ancestors):
-        raise EngineUnavailableError("the engine's stream has another shape; restart it with this version")
+class WalksRead:
+    """Makes the walks of a stream again, each process with its parent.
+
+    Whose ancestors were told alike has the same nodes above it: these are not to be changed. It remembers all of
+    them: one is to be used for what came together, and not longer.
+    """
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[object, ...], tuple[Node, ...]] = {}
+
+    def read(self, facts: Facts, ancestors: tuple[Facts, ...], missing_pid: int | None) -> Walk:
+        """Read what was told of a process, and of its ancestors.
+
+        Raises EngineUnavailableError or TypeError for another shape.
+        """
+        key = ancestors, missing_pid
+        above = self._ways.get(key)
+        if above is None:
+            above = self._ways[key] = _read_way_up(ancestors)
+        return Walk((read_own(parts(facts, _OWN), above[0] if above else None), *above), None, missing_pid)
+
+
+def _read_way_up(ancestors: tuple[Facts, ...]) -> tuple[Node, ...]:
     parent: Node | None = None
     nodes = []
     for each in reversed(ancestors):
-        parent = read_own(each, parent) if len(each) == _OWN else _read_ancestor(parent, *each)
+        is_whole = len(each) == _OWN
+        parent = read_own(each, parent) if is_whole else _read_ancestor(parent, *parts(each, _OF_ANCESTOR))
         nodes.append(parent)
-    nodes.append(read_own(facts, parent))
-    return Walk(tuple(reversed(nodes)), None, missing_pid)
+    return tuple(reversed(nodes))
 
 
 class OutlinesTold:

@@ -7,6 +7,7 @@ counted under their names (`Fold`) and let go, first those that succeeded. No pr
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -162,9 +163,10 @@ class Family:
         else:
             untold.clear()  # the way does not lead to the command any more
         for ancestor in reversed(untold):
-            ancestor.parent = None
-            found = self._add(ancestor, found, is_context=True)
-            self._newest[ancestor.pid] = found
+            mine = copy(ancestor)  # others have the same one above them (facts.WalksRead)
+            mine.parent = None
+            found = self._add(mine, found, is_context=True)
+            self._newest[mine.pid] = found
         return found
 
     def _add(self, node: Node, parent: Member, *, is_context: bool = False) -> Member:

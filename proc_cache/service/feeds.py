@@ -20,13 +20,14 @@ from .protocol import OK, frame
 from .stream import DROPPED, ENDED, LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..engine.messages import Tap
     from ..engine.view import View
     from ..process import Node
     from ..selection import Chooser
 
+    Way = tuple[tuple[tuple[Any, ...], ...], int | None]  # facts of the ancestors, and the pid that is missing
     Frames = Iterator[bytes | None]  # None: nothing now, ask again at the next turn
 
 EVENTS_MAX = 1 << 15  # waiting for one viewer
@@ -62,8 +63,8 @@ class EventFeed:
         *,
         is_whole: bool = False,
     ) -> None:
-        self._is_whole = is_whole
         self._view = view
+        self._tell_ancestor = _whole_ancestor if is_whole else facts.ancestor
         self._ledger = view.ledger
         self._kinds = kinds
         self._chooser = chooser
@@ -72,6 +73,7 @@ class EventFeed:
         self._waiting: deque[tuple[type, int, Node, tuple[Any, ...], int]] = deque()
         self._marks: deque[tuple[int, bytes]] = deque()  # frames to be told when so many events have gone
         self._gone = 0
+        self._ways: dict[Node, Way] = {}  # what is told of who is above these, in one go
         self._unread: dict[Node, int] = {}  # whose name may still be brought, and the place of that exec
         self._argument_bytes = 0
         self._dropped = 0
@@ -85,6 +87,7 @@ class EventFeed:
                 self._note_losses()
                 if self._dropped and not self._waiting:
                     self._tell_dropped()
+                self._ways.clear()  # ancestors change, too
                 # No more than is waiting now: of what comes while this is told, the exit records are not read yet.
                 for _ in range(len(self._waiting) + len(self._marks)):
                     data = self._next()
@@ -163,7 +166,20 @@ class EventFeed:
         self._gone += 1
         self._argument_bytes -= size
         told = _completed(kind, node, told, is_last_program=is_last_program)
-        return _event_frame(self._view, kind, time_ns, node, told, is_whole=self._is_whole)
+        is_adopted = kind is Exit and node.adopter_pid
+        adopter = self._view.adopter_name(node, node.adopter_pid) if is_adopted else None
+        return frame((KIND_NAMES[kind], time_ns, told, *self._way_up(node), adopter))
+
+    def _way_up(self, node: Node) -> Way:
+        """Give the facts of its ancestors, and the pid of who should have come after them."""
+        parent = node.parent
+        way = None if parent is None else self._ways.get(parent)
+        if way is None:
+            walked = query.walk_from(self._view, node)
+            way = tuple(map(self._tell_ancestor, walked.nodes[1:])), walked.missing_pid
+            if parent is not None:
+                self._ways[parent] = way
+        return way
 
 
 def _may_be_named_yet(node: Node, time_ns: int) -> bool:
@@ -177,22 +193,6 @@ def _completed(kind: type, node: Node, told: tuple[Any, ...], *, is_last_program
         return facts.own(node)
     is_named_since = is_last_program and node.source == Source.EXIT_RECORD
     return facts.own_before_its_end(node) if is_named_since else told
-
-
-def _event_frame(  # noqa: PLR0913
-    view: View, kind: type, time_ns: int, node: Node, told: tuple[Any, ...], *, is_whole: bool
-) -> bytes:
-    adopter = view.adopter_name(node, node.adopter_pid) if kind is Exit and node.adopter_pid else None
-    way_up = _way_up(view, node, _whole_ancestor if is_whole else facts.ancestor)
-    return frame((KIND_NAMES[kind], time_ns, told, *way_up, adopter))
-
-
-def _way_up(
-    view: View, node: Node, tell: Callable[[Node], tuple[Any, ...]] = facts.ancestor
-) -> tuple[tuple[Any, ...], int | None]:
-    """Give the facts of its ancestors, and the pid of who should have come after them."""
-    walked = query.walk_from(view, node)
-    return tuple(map(tell, walked.nodes[1:])), walked.missing_pid
 
 
 def _whole_ancestor(node: Node) -> tuple[Any, ...]:

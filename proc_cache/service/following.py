@@ -9,8 +9,8 @@ from ..closing import Closing
 from ..errors import EngineUnavailableError
 from ..events import KINDS
 from ..record import Record
-from . import facts, protocol, stream
-from .facts import Told
+from . import protocol, stream
+from .facts import Told, WalksRead
 from .picture import Picture, PictureReader
 from .protocol import pack, read_frame
 
@@ -54,7 +54,8 @@ class Following(Closing):
         """Give what has come, waiting at most so long for something. Raises EngineUnavailableError."""
         if not self._poll.poll(timeout_s * 1000):
             return iter(())
-        return (read_piece(read_frame(data), self._pictures) for data in self._client.take_frames())
+        walks = WalksRead()
+        return (read_piece(read_frame(data), walks, self._pictures) for data in self._client.take_frames())
 
     def look_for(self, search: Search) -> None:
         """Say what a live view is after from now on. Raises EngineUnavailableError."""
@@ -65,12 +66,12 @@ class Following(Closing):
         self._client.close()
 
 
-def read_piece(value: tuple[Any, ...], pictures: PictureReader) -> Piece:
+def read_piece(value: tuple[Any, ...], walks: WalksRead, pictures: PictureReader) -> Piece:
     """Read what a frame of a stream tells. Raises EngineUnavailableError."""
     try:
         word = value[0]
         if word in KINDS:
-            return _read_told(*value)
+            return _read_told(walks, *value)
         if word == stream.PICTURE:
             return pictures.read(*value[1:])
         if word in (stream.DROPPED, stream.LOST):
@@ -85,6 +86,7 @@ def read_piece(value: tuple[Any, ...], pictures: PictureReader) -> Piece:
 
 
 def _read_told(  # noqa: PLR0913
+    walks: WalksRead,
     name: str,
     time_ns: int,
     own: tuple[Any, ...],
@@ -92,4 +94,4 @@ def _read_told(  # noqa: PLR0913
     missing_pid: int | None,
     adopter: str | None,
 ) -> Told:
-    return Told(KINDS[name], time_ns, facts.read_walk(own, ancestors, missing_pid), adopter)
+    return Told(KINDS[name], time_ns, walks.read(own, ancestors, missing_pid), adopter)

@@ -9,7 +9,7 @@ from proc_cache.events import KINDS
 from proc_cache.kernel import clocks
 from proc_cache.selection import Selection
 from proc_cache.service import following, protocol
-from proc_cache.service.facts import Told
+from proc_cache.service.facts import Told, WalksRead
 from proc_cache.service.picture import Picture, PictureReader
 from proc_cache.service.protocol import PICTURES, WATCH
 
@@ -112,7 +112,7 @@ class Viewer(Closing):
 
     def take(self) -> Piece:
         """Give the next piece that is told."""
-        return following.read_piece(protocol.read_frame(self.call.receive()), self._pictures)
+        return following.read_piece(protocol.read_frame(self.call.receive()), WalksRead(), self._pictures)
 
     def pieces(self, count: int) -> list[Piece]:
         return [self.take() for _ in range(count)]

@@ -255,6 +255,41 @@ def test_a_walk_gives_the_same() -> None:
     assert entries.entry_kind([job]) == "systemd-service"
 
 
+ENTERED = st.lists(
+    st.tuples(
+        st.sampled_from(["sh", "cron", "sshd", "conmon", "systemd"]),
+        st.sampled_from([0, 1000]),
+        st.sampled_from([Source.FORK, Source.SNAPSHOT]),
+        st.sampled_from([None, ("", "", ""), ("a.service", "", ""), ("", "docker:1", ""), ("", "docker:2", "")]),
+        st.sampled_from([0, 3]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(st.lists(ENTERED, min_size=1, max_size=3), st.lists(ENTERED, min_size=1, max_size=6), st.booleans())
+def test_of_walks_that_share_ancestors_the_words_are_the_same(
+    ways: list[list[Any]], starts: list[list[Any]], ends_at_pid_1: bool
+) -> None:
+    above = [_walk(way, 1 if ends_at_pid_1 else 500) for way in ways]
+    kinds = entries.EntryKinds()
+    for number, start in enumerate(starts):
+        for way in (*above, []):
+            walked = [*_walk(start[:1], 900 + number, way[0] if way else None), *way]
+            assert kinds.kind(walked) == entries.entry_kind(walked)
+
+
+def _walk(told: list[Any], last_pid: int, parent: Node | None = None) -> list[Node]:
+    nodes: list[Node] = []
+    for place, (cmd, uid, ppid_source, belongs, left_out) in enumerate(reversed(told)):
+        pid = last_pid + 10 * place
+        parent = Node(pid, 1, 0, ppid_source, parent, cmd, Source.EXEC, uid)
+        parent.place, parent.left_out = belongs, left_out
+        nodes.insert(0, parent)
+    return nodes
+
+
 class TestInWords:
     def said(self, *told: Any) -> str | None:
         entry = entries.entry_of(chain(*links(*told)))

@@ -71,3 +71,15 @@ def test_an_ancestor_that_is_missing_is_told_with_each() -> None:
     assert texts.text(query.walk(story.view, 11)).endswith(";500|unknown|unknown")
     assert texts.text(query.walk(story.view, 12)).endswith(";500|unknown|unknown")
     assert texts.text(query.walk(story.view, 500)) == "500|unknown|unknown"
+
+
+def test_the_process_of_an_event_is_written_anew_each_time() -> None:
+    story = Story()
+    for parent, child in ((0, 1), (1, 10), (10, 11)):
+        story.fork(parent, child)
+    texts = ChainTexts(story.view)
+    for name in (b"before", b"after"):
+        story.comm(11, name)
+        for pid in (11, 10, 1):
+            walked = query.walk(story.view, pid)
+            assert texts.text_of_event(walked) == walk_text(story.view, walked)

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
     from ..engine.view import View
     from ..lineage import Placed
-    from ..process import Process
+    from ..process import Place, Process
 
     Facts = tuple[Any, ...]
 
 _OWN = 18
-_OF_ANCESTOR = 6
+_OF_ANCESTOR = 8
+_OF_LINK = 6
 _ADOPTER_PID, _EXIT_NS, _EXIT_STATUS, _COST, _PLACE = 4, 12, 13, 15, 17  # where they stand in `own`
 _NOBODY = -1
+_UNTOLD = ""
 
 
 class ToldUsers:
@@ -105,17 +107,16 @@ def read_own(facts: tuple[Any, ...], parent: Node | None = None) -> Node:
     uid, birth_uid, session, exit_ns, exit_status, left_out, cost, full_name, place = rest
     node = Node(pid, start_ns, ppid, ppid_source, parent, cmd, source, uid, session, cmdline)
     node.adopter_pid, node.former, node.birth_uid = adopter_pid, former, birth_uid
-    node.exit_ns, node.exit_status, node.left_out, node.cost, node.full_name = (
-        exit_ns,
-        exit_status,
-        left_out,
-        cost,
-        full_name,
-    )
-    if place is not None:
-        unit, container, tty = place
-        node.place = unit, container, tty
+    node.exit_ns, node.exit_status, node.left_out = exit_ns, exit_status, left_out
+    node.cost, node.full_name, node.place = cost, full_name, _read_place(place)
     return node
+
+
+def _read_place(told: tuple[Any, ...] | None) -> Place | None:
+    if told is None:
+        return None
+    unit, container, tty = told
+    return unit, container, tty
 
 
 def described(view: View, node: Node, *, is_fresh: bool) -> Facts:
@@ -148,9 +149,14 @@ def read_placed(value: Facts, users: ToldUsers) -> Placed:
 # --- the way up ---------------------------------------------------------------------------------------------
 
 
-def ancestor(node: Node) -> tuple[Any, ...]:
-    """Give what a chain shows of an ancestor; who wants to know all of it is told `own`."""
+def link(node: Node) -> tuple[Any, ...]:
+    """Give what the one-line form of a chain shows of a process."""
     return node.pid, node.ppid, node.cmd, node.source, node.uid, node.left_out
+
+
+def ancestor(node: Node) -> tuple[Any, ...]:
+    """Give that, and what tells how a chain was entered; who wants to know all of it is told `own`."""
+    return (*link(node), node.ppid_source, node.place)
 
 
 class Told(Record):
@@ -201,8 +207,12 @@ def _read_way_up(ancestors: tuple[Facts, ...]) -> tuple[Node, ...]:
     parent: Node | None = None
     nodes = []
     for each in reversed(ancestors):
-        is_whole = len(each) == _OWN
-        parent = read_own(each, parent) if is_whole else _read_ancestor(parent, *parts(each, _OF_ANCESTOR))
+        if len(each) == _OWN:
+            parent = read_own(each, parent)
+        else:
+            *shown, ppid_source, place = parts(each, _OF_ANCESTOR)
+            parent = _read_link(parent, *shown)
+            parent.ppid_source, parent.place = ppid_source, _read_place(place)
         nodes.append(parent)
     return tuple(reversed(nodes))
 
@@ -223,7 +233,7 @@ class OutlinesTold:
                 parent, known = place, self._places.get(node)
                 if known is None:
                     known = self._places[node] = len(self._places)
-                    told.append((*ancestor(node), parent))
+                    told.append((*link(node), parent))
                 place = known
             heads.append((place, *chain_head(outline.chain)))
         return tuple(told), tuple(heads)
@@ -240,8 +250,8 @@ class OutlinesRead:
         told, heads = parts(value, 2)
         nodes = self._nodes
         for each in told:
-            *facts, place = parts(each, _OF_ANCESTOR + 1)
-            nodes.append(_read_ancestor(None if place == _NOBODY else nodes[place], *facts))
+            *facts, place = parts(each, _OF_LINK + 1)
+            nodes.append(_read_link(None if place == _NOBODY else nodes[place], *facts))
         for place, *head in heads:
             chain = read_chain(tuple(head), ())
             yield Outline(
@@ -255,9 +265,9 @@ class OutlinesRead:
             node = node.parent
 
 
-def _read_ancestor(  # noqa: PLR0913
+def _read_link(  # noqa: PLR0913
     parent: Node | None, pid: int, ppid: int | None, cmd: str, source: str, uid: int | str | None, left_out: int
 ) -> Node:
-    node = Node(pid, 0, ppid, source, parent, cmd, source, uid)
+    node = Node(pid, 0, ppid, _UNTOLD, parent, cmd, source, uid)
     node.left_out = left_out
     return node

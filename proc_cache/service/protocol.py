@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Frame = tuple[Any, ...]
 
-VERSION = 4
+VERSION = 5
 REQUEST_MAX = 32 << 10  # bytes of a request
 TARGETS_MAX = 100  # of one request for outlines; each is as long as a file name at most
 FRAME_MAX = 4 << 20  # bytes of a frame of an answer: one process, whose arguments are bounded

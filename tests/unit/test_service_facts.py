@@ -42,6 +42,7 @@ def test_a_family_comes_back(family: list[Node], missing_pid: int | None) -> Non
     for read, sent in zip(walked.nodes, family, strict=True):
         assert (read.pid, read.ppid, read.uid, read.left_out) == (sent.pid, sent.ppid, sent.uid, sent.left_out)
         assert (known_name(read), read.source) == (known_name(sent), sent.source)
+        assert (read.ppid_source, read.place) == (sent.ppid_source, sent.place)
     assert [read.parent for read in walked.nodes] == [*walked.nodes[1:], None]
 
 

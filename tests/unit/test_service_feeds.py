@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proc_cache import query
+from proc_cache.cli.entries import entry_kind
 from proc_cache.errors import EngineRefusedError, NobodyFoundError
 from proc_cache.events import Exec, Exit, Fork
 from proc_cache.process import Source, pack_cost
@@ -228,6 +230,18 @@ class TestFacts:
             (told,) = viewer.told(1)
         assert (told.node.cmd, told.node.cost, told.node.exit_status) == ("true", cost, 256)
         assert told.node.exit_ns == told.time_ns
+
+    def test_tell_how_its_chain_was_entered(self, desk: Desk, happening: Happening) -> None:
+        with Viewer(desk, "fork") as viewer:
+            happening.comm(1, b"init")
+            happening.fork(1, 100)
+            happening.fork(100, 101)
+            happening.fork(101, 102)
+            happening.apply()
+            told = viewer.told(3)
+        for each in told:
+            walked = query.walk(desk.engine.view, each.node.pid)
+            assert entry_kind(each.walked.nodes) == entry_kind(walked.nodes) == "init"
 
     @pytest.mark.parametrize("has_ended", [False, True])
     def test_a_name_that_an_exit_record_brought_is_told(

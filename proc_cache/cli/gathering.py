@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..engine.identity import is_same_start
 from ..errors import ProcessHiddenError
-from ..kernel.clocks import TICK_NS
 from ..kernel.procfs import ProcReader
 from ..process import decode_name
 from ..service.facts import Told, ToldUsers
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..service.family import Member
     from ..service.following import Piece
     from .watch import WatchOptions
-
-_TOLERANCE_NS = 2 * TICK_NS  # /proc tells a start in ticks
 
 
 class Gathering:
@@ -69,7 +67,7 @@ class Gathering:
         node = member.node
         try:
             stat = self._reader.stat(node.pid)
-            if stat is None or stat.state == "Z" or abs(stat.start_ns - node.start_ns) > _TOLERANCE_NS:
+            if stat is None or stat.state == "Z" or not is_same_start(node.start_ns, stat.start_ns):
                 return False
             if stat.ppid != node.ppid:
                 node.adopter_pid = stat.ppid

@@ -6,12 +6,12 @@ Looking changes nothing: what is read from /proc to answer is not stored.
 from __future__ import annotations
 
 from ..errors import ProcessHiddenError
-from ..kernel.clocks import TICK_NS, boot_wall_ns
+from ..kernel.clocks import boot_wall_ns
 from ..kernel.procfs import is_zombie, make_node
 from ..process import CacheParams, Node, Process, Source, freeze, known_name
 from ..query import Miss
 from ..times import local
-from .identity import can_be_parent
+from .identity import can_be_parent, is_same_start
 from .table import ProcessTable
 
 TYPE_CHECKING = False
@@ -156,7 +156,7 @@ class View:
             stat = self.reader.stat(node.pid)
         except ProcessHiddenError:
             return known
-        if stat is None or abs(stat.start_ns - node.start_ns) > 2 * TICK_NS:
+        if stat is None or not is_same_start(node.start_ns, stat.start_ns):
             return known
         return stat.ppid
 

@@ -219,14 +219,23 @@ def descendant(  # noqa: PLR0913
     return lambda: command.run(pid, cmd, form, where, is_strict=strict, is_quiet=quiet, is_wide=wide)
 
 
-def _selection(longer_than: int | None, shorter_than: int | None, **others: Any) -> Selection:  # noqa: ANN401
-    """Put the filters together; raises BadParameter where nothing can pass both."""
+def _selection(
+    longer_than: int | None,
+    shorter_than: int | None,
+    *,
+    user: str | None,
+    history: str | None,
+    **others: Any,  # noqa: ANN401
+) -> Selection:
+    """Put the filters together; raises BadParameter where nothing can pass them."""
+    if user is not None and history is None:  # a history may be of another machine, or time
+        quantities.check_user(user)
     if longer_than is not None and shorter_than is not None and longer_than >= shorter_than:
         raise typer.BadParameter(
             "no run time is longer than the one and shorter than the other; give a larger second one",
             param_hint="--longer-than, --shorter-than",
         )
-    return Selection(longer_than_ns=longer_than, shorter_than_ns=shorter_than, **others)
+    return Selection(user=user, longer_than_ns=longer_than, shorter_than_ns=shorter_than, **others)
 
 
 @app.command(cls=Command, short_help="List processes: now, or at another time.", epilog=help_text("snapshot"))
@@ -275,8 +284,9 @@ def snapshot(  # noqa: PLR0913
     selection = _selection(
         longer_than,
         shorter_than,
-        cmd=cmd,
         user=user,
+        history=history,
+        cmd=cmd,
         under=under,
         failed=failed,
         with_dead=dead,
@@ -400,7 +410,9 @@ def watch(  # noqa: PLR0913
     options = watching.WatchOptions(
         form=form,
         events=kinds,
-        selection=_selection(longer_than, shorter_than, cmd=cmd, user=user, under=under, failed=failed),
+        selection=_selection(
+            longer_than, shorter_than, user=user, history=history, cmd=cmd, under=under, failed=failed
+        ),
         pattern=cmd_re,
         count=count,
         duration_s=duration,

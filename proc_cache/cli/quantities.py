@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grp import getgrnam
+from pwd import getpwnam
 
 import typer
 
@@ -74,3 +75,15 @@ def group(name: str) -> int:
         return getgrnam(name).gr_gid
     except KeyError:
         raise typer.BadParameter(f"there is no group {name!r}; `getent group` lists them") from None
+
+
+def check_user(name: str) -> None:
+    """Refuse the name of a user that is none on this machine: nobody's process would match."""
+    if name.isdecimal():
+        return
+    try:
+        getpwnam(name)
+    except (KeyError, ValueError):
+        raise typer.BadParameter(
+            f"there is no user {name!r}; `getent passwd` lists them, and a uid will do", param_hint="--user"
+        ) from None

@@ -26,6 +26,8 @@ WRONG_FILTERS = [
     ["--cmd-re", "(?P<\n"],
     ["--cmd-re", "*\udcff\x1b[2J"],
     ["--user", ""],
+    ["--user", "no-such-user"],
+    ["--user", "\udcff\x1b[2J"],
     ["--under", ""],
     ["--under", "12@"],
     ["--under", "\u0661"],

@@ -211,6 +211,9 @@ def test_watch_records_and_shows_it_again(tmp_path: Path) -> None:
     assert arguments[0] == arguments[1]
     two = proc_cache("watch", "--from", str(history), "--events", "exec", "--count", "2")
     assert [line.split()[1] for line in two.lines] == ["exec", "exec"]
+    for command in ("snapshot", "watch"):  # it may be of another machine, with users of its own
+        of_nobody = proc_cache(command, "--from", str(history), "--user", "no-such-user", "--format", "ndjson")
+        assert (of_nobody.status, of_nobody.stdout, of_nobody.stderr) == (0, "", "")
 
 
 @pytest.mark.usefixtures("needs_exit_records")

@@ -33,6 +33,7 @@ WAITING_MAX = 1 << 18  # processes kept while the file cannot be written
 MESSAGES_MAX = 1 << 16  # a message can hold execs alone, or nothing but how far it goes
 RETRY_S = 1.0
 PRUNE_S = 10.0
+NICE = 5  # a third of the engine's weight, and still of some where others take every CPU
 
 
 def start(path: str, bounds: Bounds) -> socket.socket:
@@ -57,7 +58,9 @@ def _run(sock: socket.socket, path: str, bounds: Bounds) -> NoReturn:
         # The engine's signals are meant for the engine: this one ends with its messages.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        os.setsid()
+        os.setpgid(0, 0)
+        # In one session they share what the scheduler gives to a session (autogroup, sched(7)): the engine first.
+        os.nice(NICE)
         _let_go_of_all_but(sock.fileno())
         Writer(sock, path, bounds).run()
         status = 0

@@ -431,6 +431,9 @@ def test_the_writer_holds_nothing_of_ours_and_is_no_real_time_process(tmp_path: 
             *(f"{history}{suffix}" for suffix in ("", "-wal", "-shm")),
         }
         assert os.sched_getscheduler(writer) == os.SCHED_OTHER
+        assert os.getpriority(os.PRIO_PROCESS, writer) > os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getsid(writer) == os.getsid(engine.pid), "they share what the scheduler gives to a session"
+        assert os.getpgid(writer) != os.getpgid(engine.pid), "what is sent to the engine's group is not for it"
         for suffix in ("", "-wal", "-shm"):
             assert Path(f"{history}{suffix}").stat().st_mode & 0o777 == 0o600
         engine.end()

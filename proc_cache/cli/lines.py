@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..render.chain import ChainTexts
 from ..render.events import event_line, event_object
 from ..render.jsonlines import line
-from ..service.facts import Told, ToldUsers
+from ..service.facts import LinksFrozen, Told, ToldUsers
 from ..service.following import Missed
 from .array import Array
 from .entries import EntryKinds
@@ -26,15 +26,14 @@ class Lines(Array):
         super().__init__(is_array=form == "json")
         self._kinds = kinds
         self._users = ToldUsers()
-        self._chains, self._entries = ChainTexts(self._users), EntryKinds()
+        self._forget()
         self._text = self._text_of(form)
         self._left = count
         self.is_done = False
 
     def show(self, pieces: Iterable[Piece]) -> None:
         """Write the events among them."""
-        # Anew for what came together: ancestors, and the names of users, change.
-        self._chains, self._entries = ChainTexts(self._users), EntryKinds()
+        self._forget()
         for piece in pieces:
             if isinstance(piece, Missed):
                 flush()  # what stands before it, where both go to one place
@@ -42,6 +41,11 @@ class Lines(Array):
             elif isinstance(piece, Told) and not self.is_done and self._is_asked_for(piece):
                 self._write(piece)
         flush()
+
+    def _forget(self) -> None:
+        """Begin anew for what has come together: ancestors, and the names of users, change."""
+        self._chains, self._entries = ChainTexts(self._users), EntryKinds()
+        self._links = LinksFrozen(self._users)
 
     def _is_asked_for(self, told: Told) -> bool:
         return self._kinds is None or told.kind in self._kinds
@@ -70,7 +74,11 @@ class Lines(Array):
         from .host import this_host
 
         writer, host = EcsWriter(Executables()), this_host()
-        return lambda told: writer.event(told.kind, told.time_ns, told.links(self._users), self._chain(told), host)
+
+        def text(told: Told) -> str:
+            return writer.event(told.kind, told.time_ns, self._links.links(told), self._chain(told), host)
+
+        return text
 
     def _chain(self, told: Told) -> str:
         return self._chains.text_of_event(told.walked)

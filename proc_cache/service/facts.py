@@ -176,9 +176,21 @@ class Told(Record):
         """Freeze that process."""
         return users.freeze_as_told(self.node, self.adopter)
 
-    def links(self, users: ToldUsers) -> list[Process]:
-        """Freeze it and what was told of its ancestors."""
-        return [self.freeze(users), *map(users.freeze_as_told, self.walked.nodes[1:])]
+
+class LinksFrozen:
+    """Freezes the processes of many walks that share ancestors, each ancestor once; for what came together."""
+
+    def __init__(self, users: ToldUsers) -> None:
+        self._users = users
+        self._known: dict[Node, Process] = {}
+
+    def links(self, told: Told) -> list[Process]:
+        """Give the process of an event, and what was told of its ancestors."""
+        known, above = self._known, told.walked.nodes[1:]
+        for node in above:
+            if node not in known:
+                known[node] = self._users.freeze_as_told(node)
+        return [told.freeze(self._users), *(known[node] for node in above)]
 
 
 class WalksRead:

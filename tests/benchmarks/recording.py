@@ -84,18 +84,23 @@ def run(storm: Path, count: int, directory: Path, *, is_recording: bool) -> None
         print(f"of {count:,} processes {(made & kept).total():,} are in the file with their ends")
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
+def compile_storm(directory: Path) -> Path:
+    """Compile the storm: `storm COUNT FILE`."""
     compiler = shutil.which("cc")
     if compiler is None:
         sys.exit("needs a C compiler: `apt-get install gcc`")
+    (directory / "storm.c").write_text(_STORM)
+    storm = directory / "storm"
+    subprocess.run([compiler, "-O2", "-o", str(storm), str(directory / "storm.c")], check=True)
+    return storm
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     for is_recording in (False, True):
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
-            (directory / "storm.c").write_text(_STORM)
-            storm = directory / "storm"
-            subprocess.run([compiler, "-O2", "-o", str(storm), str(directory / "storm.c")], check=True)
-            run(storm, count, directory, is_recording=is_recording)
+            run(compile_storm(directory), count, directory, is_recording=is_recording)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proc_cache.errors import EngineUnavailableError
+from proc_cache.events import Fork
 from proc_cache.process import Node, _Rare, is_cmdline_cut, known_name, pack_cost
 from proc_cache.service import facts
 from proc_cache.service.protocol import frame, read_frame
@@ -114,3 +115,14 @@ def test_whose_ancestors_differ_in_one_fact_or_in_who_is_missing_has_others_abov
     renamed = reading.read(own, (facts.ancestor(a_node(cmd="bash")),), 5)
     assert (first.nodes[1].cmd, renamed.nodes[1].cmd) == ("sh", "bash")
     assert reading.read(own, (above,), None).nodes[1] is not first.nodes[1]
+
+
+@given(st.lists(st.lists(nodes(), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_links_of_walks_that_share_ancestors_are_frozen_as_alone(families: list[list[Node]]) -> None:
+    users, reading = facts.ToldUsers(), facts.WalksRead()
+    frozen = facts.LinksFrozen(users)
+    for family in [*families, *families]:
+        walked = reading.read(*through((facts.own(family[0]), tuple(map(facts.ancestor, family[1:])), None)))
+        told = facts.Told(Fork, 5, walked, "adopter")
+        above = [users.freeze_as_told(node) for node in walked.nodes[1:]]
+        assert frozen.links(told) == [users.freeze_as_told(walked.nodes[0], "adopter"), *above]

@@ -48,6 +48,7 @@ FLOOD_PER_S = 5_000  # of one kind: beyond what programs do that mean no harm
 OF_ONE_PER_S = 500  # from which on a process has a part in it
 LIFTED_AFTER_NS = 2_000_000_000  # at first; twice as long each time the flood goes on
 LIFTED_AFTER_MAX_NS = 60_000_000_000
+RENAMED_FOR_NS = 1_000_000_000  # the exit record, which has the last name, waits for no longer (intake.py)
 FLOODS_TOLD = 16
 
 THREADS = "thread"
@@ -75,6 +76,7 @@ class FloodGuard:
         # Whose messages of a kind are dropped now; None is everybody's.
         self.dropped: dict[str, set[int] | None] = {}
         self._renamed: set[int] | None = set()  # whose renames were dropped until just now
+        self._renamed_until_ns = 0
         self._samples: Counter[tuple[str, int]] = Counter()
         self._began_ns = boottime_ns()
         self._messages = 0
@@ -94,7 +96,8 @@ class FloodGuard:
         if span_ns < WINDOW_NS and not self._tells_enough(came, per_second):
             return False
         self._began_ns, self._messages = now_ns, messages
-        self._renamed = set()
+        if now_ns >= self._renamed_until_ns:
+            self._renamed = set()
         if self._lift_if_due(now_ns):
             self._samples.clear()  # of a time in which what may go on was dropped
             self.is_sampling = True
@@ -137,7 +140,7 @@ class FloodGuard:
         return pids is None or pid in pids
 
     def may_have_renamed(self, pid: int) -> bool:
-        """Tell whether a process may have another name than was told, and no scan has read it since."""
+        """Tell whether a process may have another name than was told, and nothing has read it since."""
         return self.is_dropping("comm", pid) or self._renamed is None or pid in self._renamed
 
     def _judge(self, span_ns: int, now_ns: int) -> None:
@@ -198,6 +201,7 @@ class FloodGuard:
 
     def _lift(self) -> None:
         self._renamed = self.dropped.get("comm", set())
+        self._renamed_until_ns = boottime_ns() + RENAMED_FOR_NS
         self._lifted = frozenset(self.dropped)
         self.dropped.clear()
         self._connector.filter(None)

@@ -128,11 +128,9 @@ class Intake(Closing):
         until_s, left_s = clocks.monotonic_s() + timeout_s, timeout_s
         while True:
             rest_s = self.rest()
-            received = 0
-            is_there = self.connector.wait(min(left_s, rest_s))
+            self.connector.wait(min(left_s, rest_s))
             self.has_waited()
-            if is_there:
-                received = self.drain()
+            received = self.drain()  # also where none is there: something else is due
             if received or rest_s >= left_s:
                 return received
             left_s = max(0.0, until_s - clocks.monotonic_s())
@@ -172,7 +170,7 @@ class Intake(Closing):
         self.connector.hold_back(is_flowing)
         if is_flowing:
             return max(0.0, self._next_batch_s - clocks.monotonic_s())
-        if self._tree.ends_seen != self._ends_recorded or self.records.has_early:
+        if self._may_have_records:
             return RECORDS_WAIT_S
         placing_s = self._tree.places.rest_s()
         if placing_s == 0:
@@ -300,11 +298,17 @@ class Intake(Closing):
                 self._ends_recorded = ends
                 break
 
+    @property
+    def _may_have_records(self) -> bool:
+        """Whether some are waiting, or were read too early; of threads that are dropped nothing else tells."""
+        has_ends = self._tree.ends_seen != self._ends_recorded
+        return has_ends or self.records.has_early or THREADS in self.floods.dropped
+
     def _take_records_if_many(self, received: int) -> None:
         """Take records by the batch, for one at a time they cost five times as much; and behind the messages."""
-        waiting = self._tree.ends_seen - self._ends_recorded
-        if not waiting and not self.records.has_early:
+        if not self._may_have_records:
             return
+        waiting = self._tree.ends_seen - self._ends_recorded
         is_many = waiting >= RECORDS_AT_ONCE // 2 and received < BATCH
         if is_many or clocks.monotonic_s() - self._recorded_s > (RECORDS_WAIT_S if received < BATCH else 1.0):
             self.take_records()

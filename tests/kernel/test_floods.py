@@ -259,6 +259,7 @@ def test_a_leader_that_ends_first_while_its_threads_are_a_flood(engine: Engine, 
             pump_until(engine, lambda: node.exit_status is not None, "and its record told how it ended", 30)
             assert os.waitstatus_to_exitcode(node.exit_status or 0) == status
             assert node.cmd == "the-leader"
+            assert engine.stats().records_lost == 0, "those of threads that nobody tells of are taken all the same"
     mine = [owner for owner in engine.table.owners(flooder.pid) if owner.ppid == os.getpid()]
     assert mine == [node], "one process was taken for two"
 

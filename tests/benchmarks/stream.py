@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 COUNT = 20_000
 EVENTS_OF_ONE = 3  # fork, exec, exit
-FORMS = {
-    "lines": b"|true|",
-    "ndjson": b'"cmd":"true"',
-    "ecs": b'"name":"true"',
-}  # and what an exec and an exit have
+FORMS = {"lines": b"|true|", "ndjson": b'"cmd":"true"', "ecs": b'"name":"true"'}  # and the mark of exec and exit
 _QUIET_S = 0.5
 _DEADLINE_S = 60.0
 

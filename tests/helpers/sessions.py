@@ -15,12 +15,9 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from proc_cache.closing import Closing
-
-if TYPE_CHECKING:
-    pass
 
 COLUMNS = 100
 _END = b"\x1e"  # what the shell writes on the screen when a command is over

@@ -82,6 +82,15 @@ class Watch:
         self.now_ns += WINDOW_NS
         return self.guard.look(self.messages)
 
+    def few(self, *sent: tuple[Event, int]) -> bool:
+        """Send SAMPLE_AGAIN messages at once, so many of them these; true where a scan is asked for."""
+        for event, times in sent:
+            for _ in range(times):
+                self.guard.sample(type(event), event)
+        self.messages += SAMPLE_AGAIN
+        self.now_ns += WINDOW_NS // 50
+        return self.guard.look(self.messages)
+
     def flood(self, *sent: tuple[Event, int], others: int = 0) -> None:
         """Let it go on until it has been noticed: a window for the rate, and one for whose it is."""
         for _ in range(2):
@@ -330,22 +339,13 @@ class TestLift:
     def test_of_one_that_goes_on_is_noticed_by_few(self, watch: Watch) -> None:
         watch.flood((comm(10), BUSY))
         assert watch.pass_time(LIFTED_AFTER_NS)
-        watch.now_ns += WINDOW_NS // 50
-        watch.messages += SAMPLE_AGAIN
-        for _ in range(SAMPLE_AGAIN // 2):
-            watch.guard.sample(Comm, comm(10))
-        assert not watch.guard.look(watch.messages)
+        assert not watch.few((comm(10), SAMPLE_AGAIN // 2))
         assert watch.guard.is_dropping("comm", 10)
 
     def test_few_of_another_kind_or_among_many_are_looked_at_for_longer(self, watch: Watch) -> None:
         watch.flood((comm(10), BUSY))
         assert watch.pass_time(LIFTED_AFTER_NS)
-        watch.now_ns += WINDOW_NS // 50
-        watch.messages += SAMPLE_AGAIN
-        for _ in range(SAMPLE_AGAIN // 5):
-            watch.guard.sample(Comm, comm(10))
-            watch.guard.sample(Uid, Uid(0, 0, 0, 10, 10, 0, 0))
-        watch.guard.look(watch.messages)
+        watch.few((comm(10), SAMPLE_AGAIN // 5), (Uid(0, 0, 0, 10, 10, 0, 0), SAMPLE_AGAIN // 5))
         assert watch.guard.dropped == {}
         assert watch.guard.is_sampling, "it is not over yet"
 

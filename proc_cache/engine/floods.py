@@ -196,13 +196,13 @@ class FloodGuard:
             return False
         if now_ns < self._lift_at_ns and not self._are_all_gone():
             return False
+        self._lifted = frozenset(self.dropped)
         self._lift()
         return True
 
     def _lift(self) -> None:
         self._renamed = self.dropped.get("comm", set())
         self._renamed_until_ns = boottime_ns() + RENAMED_FOR_NS
-        self._lifted = frozenset(self.dropped)
         self.dropped.clear()
         self._connector.filter(None)
         if self._ledger.is_filtered:

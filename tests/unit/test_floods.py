@@ -375,6 +375,15 @@ class TestRefused:
         assert not watch.guard.is_dropping("comm", 10)
         assert watch.flood_told.pid == 10  # it is told all the same
 
+    def test_is_not_judged_by_few_messages(self, watch: Watch) -> None:
+        """No filter was lifted: it costs what it cost before."""
+        watch.connector.is_willing = False
+        watch.flood((comm(10), BUSY))
+        watch.window(others=BUSY)
+        assert watch.guard.is_sampling
+        watch.few((comm(10), SAMPLE_AGAIN // 2))
+        assert watch.guard.count == 1
+
     def test_of_a_second_filter_the_first_one_does_not_stay_for_ever(self, watch: Watch) -> None:
         watch.flood((comm(10), BUSY))
         watch.connector.is_willing = False
